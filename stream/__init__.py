@@ -1,0 +1,1 @@
+"""Burngate: a streaming SLO processor that gates deploys."""

@@ -1,0 +1,1 @@
+"""SLO files: the user's YAML in, objectives or a list of every problem out."""

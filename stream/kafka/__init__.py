@@ -1,0 +1,1 @@
+"""Everything that talks to Kafka: transport, topics, state, the local broker."""

@@ -1,0 +1,1 @@
+"""Load profiles: request events made from a seed."""

@@ -1,0 +1,1 @@
+"""Evaluators: burn rate, budget, alerts, freeze, rollback, percentiles."""

@@ -1,0 +1,1 @@
+"""Event time: panes, chunks, watermarks and rolling sums."""

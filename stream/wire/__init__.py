@@ -1,0 +1,1 @@
+"""Bytes to frames, partials, signals and state, and back."""
