@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from typing import Literal
 
 PANE_S = 10
@@ -23,7 +23,7 @@ GRPC_SERVER_ERRORS = frozenset({2, 4, 12, 13, 14, 15})
 """Codes that mean the server failed (OpenTelemetry semantic conventions, rpc)."""
 
 
-class Period(str, Enum):
+class Period(StrEnum):
     """Length of a calendar window."""
 
     DAY = "1d"

@@ -1,0 +1,1 @@
+"""Offline runs: the same core, fed from files."""

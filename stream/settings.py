@@ -1,0 +1,1 @@
+"""Environment and options to typed settings."""
