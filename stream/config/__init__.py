@@ -1,1 +1,14 @@
 """SLO files: the user's YAML in, objectives or a list of every problem out."""
+
+from stream.config.load import Located, Report, check_paths, load_objectives
+from stream.config.render import render_json, render_text, summary_line
+
+__all__ = [
+    "Located",
+    "Report",
+    "check_paths",
+    "load_objectives",
+    "render_json",
+    "render_text",
+    "summary_line",
+]

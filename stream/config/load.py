@@ -1,0 +1,189 @@
+"""Paths in, objectives or every problem out: the I/O of this room.
+
+A directory is read recursively, ``*.yaml`` and ``*.yml``, in the order of the names on the way; names with a
+leading dot are passed over, as the shell's ``*`` does (a mounted ConfigMap keeps its files twice, once below
+``..data``). A path that is named itself is read whatever it is called. A file that is reached twice, by two
+paths or through links, is read once, where it is met first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stream.config.kinds import read_document
+from stream.config.section import Problems, TooManyProblemsError, Value, printable
+from stream.config.tree import Mark, Unreadable, mark_at, read_documents
+from stream.errors import ConfigError, Problem, UsageError
+from stream.model.objective import Objective
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""The largest file: some ten thousand SLOs."""
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An objective and where its name stands; line and column count from 1."""
+
+    objective: Objective
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was read: the files in order, the faultless objectives in order of files and documents, and
+    every problem, sorted by place."""
+
+    files: tuple[str, ...]
+    located: tuple[Located, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return tuple(found.objective for found in self.located)
+
+
+def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
+    """The objectives of files and directories, in order of files, then of documents.
+
+    Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all, and
+    :class:`UsageError` for paths that do not exist.
+    """
+    report = check_paths(paths)
+    if report.problems:
+        raise ConfigError(report.problems)
+    return report.objectives
+
+
+def check_paths(paths: Sequence[Path]) -> Report:
+    """Reads everything; raises only :class:`UsageError`, for paths that do not exist."""
+    missing = [path for path in paths if not _exists(path)]
+    if missing:
+        raise UsageError("\n".join(f"{_shown(path)}: no such file or directory" for path in missing))
+    reader = _Reader()
+    for path in paths:
+        reader.read(path)
+    if not reader.located and not reader.problems:
+        where = ", ".join(_shown(path) for path in paths) or "(no path)"
+        hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
+        reader.problems.append(Problem(where, 1, 1, "", "no SLO found", hint))
+    return Report(tuple(reader.files), tuple(reader.located), tuple(sorted(reader.problems)))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What has been read so far, over all paths."""
+
+    files: list[str] = field(default_factory=list)
+    located: list[Located] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    """Real paths of the files and directories that were reached."""
+    first: dict[str, str] = field(default_factory=dict)
+    """The place at which each identity was met first."""
+
+    def read(self, path: Path) -> None:
+        """Reads a file, or every SLO file below a directory."""
+        waiting = [path]
+        while waiting:
+            current = waiting.pop()
+            problems = Problems(_shown(current))
+            try:
+                if not self._is_new(current):
+                    continue
+                if current.is_dir():
+                    waiting.extend(reversed(_entries(current)))
+                    continue
+                if current is not path and not current.is_file():
+                    current.stat()  # says why, for a link that leads nowhere
+                    raise OSError("not a regular file")
+                self.files.append(problems.file)
+                self._read_text(_text(current), problems)
+            except _NotTextError as error:
+                problems.found.append(error.problem(problems.file))
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                problems.found.append(Problem(problems.file, 1, 1, "", f"cannot be read: {reason}"))
+            except TooManyProblemsError:
+                pass  # the last of them says so
+            self.problems.extend(problems.found)
+
+    def _is_new(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        new = real not in self.seen
+        self.seen.add(real)
+        return new
+
+    def _read_text(self, text: str, problems: Problems) -> None:
+        for root in read_documents(text):
+            if isinstance(root, Unreadable):
+                problems.add(root.mark, "", root.message, root.hint)
+                continue
+            before = len(problems.found)
+            reading = Value(root, "", problems).read(read_document)
+            if reading is None:
+                continue
+            if reading.identity is not None:
+                self._check_duplicate(reading.identity, reading.mark, problems)
+            if reading.objective is not None and len(problems.found) == before:
+                mark = reading.mark
+                self.located.append(Located(reading.objective, problems.file, mark.line, mark.column))
+
+    def _check_duplicate(self, identity: str, mark: Mark, problems: Problems) -> None:
+        here = f"{problems.file}:{mark.line}:{mark.column}"
+        first = self.first.setdefault(identity, here)
+        if first != here:
+            problems.add(
+                mark, "metadata.name", f"the SLO {printable(identity)} is already defined at {first}"
+            )
+
+
+class _NotTextError(Exception):
+    def __init__(self, message: str, mark: Mark) -> None:
+        self.message = message
+        self.mark = mark
+
+    def problem(self, file: str) -> Problem:
+        return Problem(file, self.mark.line, self.mark.column, "", self.message)
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise _NotTextError(f"larger than {MAX_FILE_BYTES // 1024**2} MiB: split it", Mark(1, 1))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        bad = error.object[error.start]
+        before = error.object[: error.start].decode("utf-8")
+        raise _NotTextError(f"not UTF-8: the byte 0x{bad:02x}", mark_at(before, len(before))) from None
+
+
+def _entries(directory: Path) -> list[Path]:
+    """What is read of a directory, by name: its directories and its SLO files."""
+    return [
+        entry
+        for entry in sorted(directory.iterdir())
+        if not entry.name.startswith(".") and (entry.name.endswith(SUFFIXES) or entry.is_dir())
+    ]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        return False
+    except OSError:
+        return True  # there, but out of reach: a problem of the file, told with its reason
+    return True
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
