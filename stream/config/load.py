@@ -111,7 +111,7 @@ class _Reader:
                 reason = (error.strerror or str(error)).lower()
                 problems.found.append(Problem(problems.file, 1, 1, "", f"cannot be read: {reason}"))
             except TooManyProblemsError:
-                pass  # the last of them says so
+                pass  # one of them says so
             self.problems.extend(problems.found)
 
     def _is_new(self, path: Path) -> bool:

@@ -20,7 +20,7 @@ from stream.config.tree import Kind, Listing, Mapping, Mark, Node, Scalar
 from stream.errors import Problem
 
 MAX_PROBLEMS = 1000
-"""Problems of one file that are listed; the last of them says that there may be more."""
+"""Problems of one file that are listed, one of them saying that there may be more."""
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -52,10 +52,8 @@ class Problems:
     def add(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
         self.found.append(Problem(self.file, mark.line, mark.column, path, message, hint))
         if len(self.found) == MAX_PROBLEMS - 1:
-            message = (
-                f"{MAX_PROBLEMS - 1} problems were found up to here: the rest of this file was not checked"
-            )
-            self.found.append(Problem(self.file, mark.line, mark.column, "", message))
+            message = f"only the first {MAX_PROBLEMS - 1} problems found in this file are listed"
+            self.found.append(Problem(self.file, 1, 1, "", message))
             raise TooManyProblemsError
 
 

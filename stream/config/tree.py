@@ -29,7 +29,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = Resolver()
 _STD = "tag:yaml.org,2002:"
 _DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
-_EXPONENT_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
+_EXPONENT_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
 class Kind(StrEnum):
@@ -144,7 +144,8 @@ def _syntax_error(error: yaml.YAMLError, line: int) -> Unreadable:
         message += f", {error.context}"
         if error.context_mark is not None and error.context_mark.line != error.problem_mark.line:
             message += f" that starts on line {line + error.context_mark.line + 1}"
-    return Unreadable(mark, message, "indent with spaces, not tabs" if "'\\t'" in message else "")
+    tab = "tab" in message or "'\\t'" in message
+    return Unreadable(mark, message, "indent with spaces, not tabs" if tab else "")
 
 
 class _RefusedError(Exception):

@@ -91,8 +91,8 @@ def number(
     *, above: int | None = None, below: int | None = None, least: int | None = None, most: int | None = None
 ) -> Callable[[Value], Decimal]:
     """A decimal, exactly as written, within open (above, below) or closed (least, most) bounds."""
-    bounds = [("above", above), ("below", below), ("at least", least), ("at most", most)]
-    limits = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+    words = (("above", above), ("below", below), ("of at least", least), ("at most", most))
+    limits = " and ".join(f"{word} {bound}" for word, bound in words if bound is not None)
     what = f"a number {limits}".strip()
 
     def parse(value: Value) -> Decimal:
