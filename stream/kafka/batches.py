@@ -3,8 +3,8 @@
 aiokafka builds a ``ConsumerRecord`` for every record (about 0.8 µs each); the values, offsets and timestamps
 of a whole fetch cost 0.26 µs a record when they are handed on as columns. :class:`BatchIterator` takes the
 place of ``PartitionRecords._records_iterator``, the one seam at which aiokafka turns a fetch response into
-records. It is put there per response, by whoever drains the fetcher (``fetching.py``), so that every other consumer in
-the process keeps aiokafka's ordinary path.
+records. It is put there per response, by whoever drains the fetcher (``fetching.py``), so that every other
+consumer in the process keeps aiokafka's ordinary path.
 
 It keeps what ``PartitionRecords._unpack_records`` does: CRC checks, control batches, aborted transactions (of
 `read_committed`), records below the fetch position (a broker returns whole batches, the first of which may

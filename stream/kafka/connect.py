@@ -1,0 +1,96 @@
+"""Waiting at start-up until Kafka answers, and saying why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from stream.errors import UsageError
+from stream.kafka.failures import UnreachableError
+
+_RETRY_S = 3.0
+_ATTEMPT_LIMIT_S = 5.0
+
+
+async def wait_for_brokers(brokers: Sequence[str], timeout_s: float, report: Callable[[str], object]) -> None:
+    """Return once one of ``brokers`` (``HOST:PORT``) answers and can be reached where it says it is.
+
+    Calls ``report`` with one line every few seconds. Raises :class:`UnreachableError` after ``timeout_s``,
+    :class:`UsageError` for an address that is none.
+    """
+    addresses = [_address(broker) for broker in brokers]
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        reason = await _attempt(brokers, addresses)
+        if reason is None:
+            return
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise UnreachableError(f"no Kafka at {', '.join(brokers)} within {timeout_s:g} s: {reason}")
+        report(f"waiting for Kafka at {', '.join(brokers)}: {reason} (giving up in {left_s:.0f} s)")
+        await asyncio.sleep(min(_RETRY_S, left_s))
+
+
+def _address(broker: str) -> tuple[str, int]:
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UsageError(f"{broker!r} is not a broker's address: HOST:PORT is expected")
+    return host.strip("[]"), int(port)
+
+
+async def _attempt(brokers: Sequence[str], addresses: Sequence[tuple[str, int]]) -> str | None:
+    """None if Kafka can be used, else why not."""
+    refusals = [await _refusal(host, port) for host, port in addresses]
+    if None not in refusals:
+        return "; ".join(dict.fromkeys(str(refusal) for refusal in refusals))
+    with _quiet():
+        client = AIOKafkaClient(bootstrap_servers=list(brokers))
+        try:
+            async with asyncio.timeout(_ATTEMPT_LIMIT_S):
+                await client.bootstrap()
+                nodes = client.cluster.brokers()
+                for node in nodes:
+                    if await client.ready(node.nodeId):
+                        return None
+        except TimeoutError:
+            return f"no answer within {_ATTEMPT_LIMIT_S:g} s"
+        except (KafkaError, OSError):
+            return "something answers, but not a Kafka broker without TLS and authentication"
+        finally:
+            await client.close()
+    advertised = ", ".join(f"{node.host}:{node.port}" for node in nodes)
+    return f"it calls itself {advertised}, which cannot be reached (see advertised.listeners)"
+
+
+async def _refusal(host: str, port: int) -> str | None:
+    try:
+        async with asyncio.timeout(_ATTEMPT_LIMIT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return "connecting takes too long"
+    except ConnectionRefusedError:
+        return "connection refused"
+    except OSError as error:
+        return error.strerror or str(error)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What aiokafka logs about a failed attempt is in the line reported."""
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,239 @@
+"""The topics of one app: what they are called, how they are kept, and that they exist.
+
+Records are kept by the time of their arrival (``LogAppendTime``) wherever the topic is ours: a backfill of
+old events would otherwise have its results deleted by retention as soon as they are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from stream.kafka.failures import TopicError
+from stream.kafka.sender import MAX_REQUEST_BYTES
+
+log = logging.getLogger(__name__)
+
+_NO_LIMIT = "-1"
+_MAX_REPLICATION = 3
+_CREATION_LIMIT_S = 30.0
+_CREATION_POLL_S = 0.1
+
+_ARRIVAL = {"message.timestamp.type": "LogAppendTime"}
+_COMPACTED = {"cleanup.policy": "compact", **_ARRIVAL}
+_LARGE_RECORDS = {"max.message.bytes": str(MAX_REQUEST_BYTES + (64 << 10))}
+# Deleted below the checkpoint by the window agent, never by age or size.
+_PARTIALS = {
+    "cleanup.policy": "delete",
+    "retention.ms": _NO_LIMIT,
+    "retention.bytes": _NO_LIMIT,
+    "segment.bytes": str(128 << 20),
+    **_LARGE_RECORDS,
+    **_ARRIVAL,
+}
+# Compaction leaves the open segment alone: with the broker's 1 GiB and 7 days it would never come.
+_STATE = {
+    **_COMPACTED,
+    "segment.bytes": str(32 << 20),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": "60000",
+    # A restore that takes longer than this could miss a deletion.
+    "delete.retention.ms": "3600000",
+    **_LARGE_RECORDS,
+}
+# What an existing topic must agree with, or counts would be lost.
+_ESSENTIAL = ("cleanup.policy", "retention.ms", "retention.bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """``internal``: read and written by this app alone, so that its shape is fixed for good."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Every topic of an app."""
+
+    requests: Topic
+    alerts: Topic
+    budgets: Topic
+    freezes: Topic
+    rollbacks: Topic
+    percentiles: Topic
+    dead_letters: Topic
+    partials: Topic
+    state: Topic
+
+    def __iter__(self) -> Iterator[Topic]:
+        return (getattr(self, field.name) for field in fields(self))
+
+
+def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
+    """The topics of ``app``. ``prefix`` goes before every name, ``app`` into the internal ones."""
+
+    def topic(name: str, config: Mapping[str, str], *, internal: bool = False) -> Topic:
+        return Topic(prefix + name, partitions, config, internal)
+
+    return Topics(
+        requests=topic("request-events", _ARRIVAL),
+        alerts=topic("slo-alerts", _ARRIVAL),
+        budgets=topic("slo-budgets", _COMPACTED),
+        freezes=topic("deploy-freezes", _COMPACTED),
+        rollbacks=topic("deploy-rollbacks", _ARRIVAL),
+        percentiles=topic("latency-percentiles", _COMPACTED),
+        dead_letters=topic("dead-letters", _ARRIVAL),
+        partials=topic(f"{app}-partials", _PARTIALS, internal=True),
+        state=topic(f"{app}-state", _STATE, internal=True),
+    )
+
+
+class Admin:
+    """Creating, checking and trimming topics. An async context manager."""
+
+    def __init__(self, brokers: Sequence[str]) -> None:
+        self._client = AIOKafkaAdminClient(bootstrap_servers=list(brokers))
+
+    async def __aenter__(self) -> Admin:
+        await self._client.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._client.close()
+
+    async def ensure(self, topics: Topics, *, create: bool = True) -> None:
+        """Every topic exists and is fit for use afterwards; several workers may do this at once.
+
+        ``create``: make what is missing. Raises :class:`TopicError` with everything that is wrong: missing
+        and not to be created, an internal topic of another shape, a compacted input.
+        """
+        try:
+            found = await self._describe(topics)
+            missing = [topic for topic in topics if topic.name not in found]
+            if missing and not create:
+                raise TopicError("\n".join(_missing(topic) for topic in missing))
+            if missing:
+                await self._create(missing)
+                found = await self._wait_until_ready(topics)
+            counts = {name: len(topic["partitions"]) for name, topic in found.items()}
+            problems = [*_wrong_counts(topics, counts), *await self._wrong_configs(topics)]
+        except KafkaError as error:
+            raise TopicError(f"cannot prepare the topics: {error!r}") from error
+        if problems:
+            raise TopicError("\n".join(problems))
+
+    async def delete_records(self, topic: str, partition: int, before: int) -> int | None:
+        """Delete the records below an offset; returns the partition's oldest offset afterwards.
+
+        Only space depends on it: a failure is logged, and None is returned.
+        """
+        tp = TopicPartition(topic, partition)
+        try:
+            oldest = await self._client.delete_records({tp: RecordsToDelete(before)})
+        except (KafkaError, TimeoutError) as error:
+            log.warning("records of %s[%d] below %d were not deleted: %r", topic, partition, before, error)
+            return None
+        return int(oldest[tp])
+
+    async def _describe(self, topics: Topics) -> dict[str, dict[str, Any]]:
+        # Asking for topics by name could create them, where the broker creates topics by itself.
+        found: list[dict[str, Any]] = await self._client.describe_topics()
+        names = {topic.name for topic in topics}
+        return {topic["topic"]: topic for topic in found if topic["topic"] in names}
+
+    async def _create(self, topics: Sequence[Topic]) -> None:
+        cluster = await self._client.describe_cluster()
+        replication = min(_MAX_REPLICATION, len(cluster["brokers"]))
+        request = [
+            NewTopic(topic.name, topic.partitions, replication, topic_configs=dict(topic.config))
+            for topic in topics
+        ]
+        answer = await self._client.create_topics(request)
+        problems = []
+        for name, code, message in answer.topic_errors:
+            error = for_code(code)
+            if code == 0:
+                log.info("created topic %s", name)
+            elif error is not TopicAlreadyExistsError:  # another worker was quicker
+                problems.append(f"topic {name} cannot be created: {message or error.__name__}")
+        if problems:
+            raise TopicError("\n".join(problems))
+
+    async def _wait_until_ready(self, topics: Topics) -> dict[str, dict[str, Any]]:
+        """Every broker must know a new topic before it can be used."""
+        waiting = [topic.name for topic in topics]
+        try:
+            async with asyncio.timeout(_CREATION_LIMIT_S):
+                while True:
+                    found = await self._describe(topics)
+                    waiting = [topic.name for topic in topics if not _is_ready(found.get(topic.name))]
+                    if not waiting:
+                        return found
+                    await asyncio.sleep(_CREATION_POLL_S)
+        except TimeoutError as error:
+            raise TopicError(f"not ready after {_CREATION_LIMIT_S:g} s: {', '.join(waiting)}") from error
+
+    async def _wrong_configs(self, topics: Topics) -> list[str]:
+        checked = [topic for topic in topics if topic.internal or topic is topics.requests]
+        configs = await self._configs([topic.name for topic in checked])
+        problems = []
+        for topic in checked:
+            found = configs[topic.name]
+            if topic.internal:
+                problems += [
+                    f"topic {topic.name} has {key}={found.get(key)}, and must have {topic.config[key]}"
+                    for key in _ESSENTIAL
+                    if key in topic.config and found.get(key) != topic.config[key]
+                ]
+            elif "compact" in found.get("cleanup.policy", ""):
+                problems.append(
+                    f"topic {topic.name} is compacted: requests with equal keys vanish from it before "
+                    "they are counted; set its cleanup.policy to delete"
+                )
+        return problems
+
+    async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        configs: dict[str, dict[str, str]] = {}
+        for answer in await self._client.describe_configs(wanted):
+            for code, message, _, name, entries in answer.resources:
+                if code != 0:
+                    reason = message or for_code(code).__name__
+                    raise TopicError(f"the configuration of topic {name} cannot be read: {reason}")
+                configs[name] = {entry[0]: entry[1] for entry in entries}
+        return configs
+
+
+def _is_ready(topic: Mapping[str, Any] | None) -> bool:
+    return (
+        topic is not None and topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
+    )
+
+
+def _missing(topic: Topic) -> str:
+    config = " ".join(f"--config {key}={value}" for key, value in sorted(topic.config.items()))
+    return (
+        f"topic {topic.name} does not exist, and creating topics is off: create it with "
+        f"--partitions {topic.partitions} {config}"
+    )
+
+
+def _wrong_counts(topics: Topics, counts: Mapping[str, int]) -> list[str]:
+    return [
+        f"topic {topic.name} has {counts[topic.name]} partitions, not {topic.partitions}: the number is "
+        f"fixed when an app is first started; use --partitions {counts[topic.name]}, or another --app"
+        for topic in topics
+        if topic.internal and counts[topic.name] != topic.partitions
+    ]
