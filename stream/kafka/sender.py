@@ -155,7 +155,7 @@ class Sender:
 
 
 def mark_failures_as_seen(producer: AIOKafkaProducer) -> None:
-    """After a failure aiokafka leaves futures behind that nobody awaits; asyncio would print each traceback."""
+    """aiokafka leaves futures behind that nobody awaits: asyncio would print a traceback for each."""
     waiters = [producer._txn_manager._transaction_waiter]
     for batches in producer._message_accumulator._batches.values():
         waiters += [batch._drain_waiter for batch in batches]

@@ -138,8 +138,8 @@ class Held:
         for cause in (error, fatal):
             if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
                 return FencedError(
-                    f"another worker has taken over the state of partition {self.partition}, or a transaction "
-                    f"was open for more than {TRANSACTION_TIMEOUT_S:g} s"
+                    f"another worker has taken over the state of partition {self.partition}, or a "
+                    f"transaction was open for more than {TRANSACTION_TIMEOUT_S:g} s"
                 )
         reason = (
             f"not done within {TRANSACTION_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else repr(error)
