@@ -60,8 +60,14 @@ class BatchFetcher:
         self._runs: dict[TopicPartition, _Run] = {}
         self._observed: dict[TopicPartition, tuple[Any, int, float]] = {}
         self._last_look_s = time.monotonic()
-        self.progress: Mapping[TopicPartition, Progress] = {}
-        """Replaced as a whole, so that another thread can read it."""
+        self._latest: tuple[Any, Mapping[TopicPartition, Progress]] = (None, {})
+
+    @property
+    def progress(self) -> Mapping[TopicPartition, Progress]:
+        """The partitions that have been fetched from in the present assignment."""
+        assignment, progress = self._latest
+        subscription = self._consumer._subscription.subscription
+        return progress if subscription is not None and subscription.assignment is assignment else {}
 
     async def take(
         self, room: Mapping[str, int], timeout_s: float
@@ -184,4 +190,4 @@ class BatchFetcher:
             stable = high_water if state.lso is None or state.lso < 0 else state.lso
             progress[tp] = Progress(state.position, stable, high_water, seen[2])
         self._last_look_s = now_s
-        self.progress = progress
+        self._latest = (assignment, progress)  # replaced as a whole, so that another thread can read it

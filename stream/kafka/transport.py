@@ -141,7 +141,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     def progress(self, tp: TP) -> Progress | None:
         """How far reading has come; None until the first successful fetch in this assignment."""
-        return self._thread.batches().progress.get(tp)
+        fetcher = self._thread.fetcher
+        return None if fetcher is None else fetcher.progress.get(tp)
 
     async def beginning_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """The oldest offset of each partition; they need not be assigned."""
