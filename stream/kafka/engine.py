@@ -24,7 +24,6 @@ from typing import Any
 import faust
 from faust.app.base import BootStrategy
 from mode.supervisors import CrashingSupervisor
-from yarl import URL
 
 from stream.errors import StalledError, UserError
 from stream.kafka.batches import check_internals
@@ -100,7 +99,7 @@ def make_app(
     check_internals()
     return BatchApp(
         name,
-        broker=[URL(f"kafka://{broker}") for broker in brokers],
+        broker=[f"kafka://{broker}" for broker in brokers],
         autodiscover=False,
         # The group.
         broker_session_timeout=session_timeout_s,

@@ -19,8 +19,10 @@ from faust.types import TP
 from kafka_cluster import Cluster, until
 
 from stream.errors import InvariantError, StalledError
+from stream.kafka.batches import RecordBatch
 from stream.kafka.engine import QUEUED_BATCHES, make_app, run
 from stream.kafka.failures import StaleGenerationError
+from stream.kafka.transport import NO_GENERATION
 
 pytestmark = pytest.mark.broker
 Run = Callable[[Any], Any]
@@ -109,7 +111,7 @@ def test_zombies_kills_and_rebalances_leave_no_hole(
 
         first, second = start(topics, "first"), start(topics, "second")
         await write_until(lambda: first.holds() == second.holds() == 2)
-        assert first.notes("read")
+        await write_until(lambda: bool(first.notes("read") and second.notes("read")))
         first.process.send_signal(signal.SIGSTOP)  # a zombie: its session ends, and it does not know
         await write_until(lambda: second.holds() == 4)
         first.process.send_signal(signal.SIGCONT)
@@ -215,6 +217,7 @@ def test_batches_fetched_before_a_seek_are_told_from_those_after(cluster: Cluste
                     if expected == count:
                         done.set()
                 elif chance.random() < 0.7 or expected == count:
+                    await asyncio.sleep(0.03)  # the queue fills behind us
                     expected = chance.randrange(count - 1)
                     wanted_run = await session.app.consumer.seek_offset(tp, expected)
                     seeks += 1
@@ -224,6 +227,44 @@ def test_batches_fetched_before_a_seek_are_told_from_those_after(cluster: Cluste
                 {asyncio.create_task(done.wait()), session.running}, return_when="FIRST_COMPLETED"
             )
             assert done.is_set()
+
+    run(check())
+
+
+def test_batches_that_arrive_after_their_assignment_are_dropped(cluster: Cluster, run: Run) -> None:
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        session = Session(cluster)
+        seen: list[RecordBatch] = []
+
+        @session.app.agent(session.app.batched_topic(topic))
+        async def read(stream: Any) -> None:
+            async for event in stream.noack().events():
+                seen.append(event.value)
+
+        async with session:
+            await until(lambda: session.app.consumer and session.app.consumer.generation > 0)
+            consumer = session.app.consumer
+            await until(lambda: consumer.progress(TP(topic, 0)))
+            take, generation = consumer._thread.fetcher.take, consumer.generation
+            late = asyncio.Event()
+
+            async def take_late(room: Any, timeout_s: float) -> Any:
+                found = await take(room, timeout_s)
+                if found:
+                    consumer.generation = NO_GENERATION
+                    late.set()
+                return found
+
+            consumer._thread.fetcher.take = take_late
+            await asyncio.sleep(1.1)  # the call under way ends
+            await cluster.produce(topic, [b"late"])
+            await until(late.is_set)
+            await asyncio.sleep(0.2)
+            consumer._thread.fetcher.take, consumer.generation = take, generation
+            await cluster.produce(topic, [b"in time"])
+            await until(lambda: seen)
+            assert [batch.values for batch in seen] == [[b"in time"]]
 
     run(check())
 

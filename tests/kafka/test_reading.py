@@ -250,3 +250,22 @@ def test_a_dead_broker_makes_progress_stale_not_fresh(cluster: Cluster, run: Run
             assert fetcher.progress[tp] == last
 
     run(check())
+
+
+def test_what_a_later_assignment_has_fetched_is_left_to_a_later_call(cluster: Cluster, run: Run) -> None:
+    """The caller still acts for the assignment in which it called: it would drop the batch."""
+
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        tp = TopicPartition(topic, 0)
+        async with reading(cluster, tp) as fetcher:
+            await fetcher.take({topic: 1}, 0.2)
+            call = asyncio.create_task(fetcher.take({topic: 1}, 5))
+            await asyncio.sleep(0.05)
+            fetcher._consumer.assign([tp])
+            assert fetcher.progress == {}
+            await cluster.produce(topic, [b"x"])
+            assert await call == []
+            assert_unbroken(await take_until(fetcher, tp, 1), 0, 1)
+
+    run(check())
