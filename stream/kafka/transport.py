@@ -217,10 +217,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._assigned, self.generation = frozenset(assigned), generation_id
-        await super().on_partitions_assigned(assigned, generation_id)
         hook: AssignmentHook | None = self.app.on_acquired
         if hook is not None and not self.app.should_stop:
             await self._run_hook(hook, self._assigned, generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)  # delivery may begin
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)  # stops delivery and empties the queues

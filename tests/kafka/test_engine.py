@@ -305,6 +305,8 @@ def test_the_hooks_frame_an_assignment_in_which_offsets_can_be_committed(cluster
         story: list[tuple[str, object]] = []
 
         async def acquired(tps: frozenset[TP], generation: int) -> None:
+            await asyncio.sleep(1)  # nothing is delivered before it returns
+            assert session.app.consumer.generation == generation
             story.append(("acquired", (tps, generation)))
 
         async def give_up(tps: frozenset[TP], generation: int) -> None:
