@@ -1,0 +1,98 @@
+"""The request event: its fields, their types and their bounds. The decoder enforces what the types say.
+
+Numbers are read as 64-bit floats and strings must be Unicode text: a lone surrogate, which JSON can write but
+UTF-8 cannot, makes the record invalid.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from stream.model.objective import GRPC_CODES, TRACKS
+
+MAX_RECORD_BYTES = 1024 * 1024
+MAX_DEPTH = 500
+"""Nesting of objects and arrays. A limit of our own: the parser's depends on how deep its caller is."""
+MAX_TS_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+ABSENT_TS = -1
+MILLION = 1_000_000
+
+Grpc = Literal[
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+]  # fmt: skip
+Track = Literal["stable", "canary", "baseline", "shadow"]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+"""Lengths are in code points."""
+
+
+class Event(Struct, gc=False):
+    """One record as decoded. An explicit null is None and counts as absent; a default means absent, too."""
+
+    service: Name
+    ts: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    namespace: Name | None = "default"
+    endpoint: str | None = ""
+    method: str | None = ""
+    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    grpc_status: Annotated[int, Meta(ge=0, le=16)] | Grpc | None = None
+    ok: bool | None = None
+    latency_ms: Annotated[float, Meta(ge=0)] | None = math.nan
+    latency_s: Annotated[float, Meta(ge=0, le=1e305)] | None = None
+    """Finite in milliseconds, too."""
+    version: str | None = ""
+    track: Track | None = "stable"
+    sample_rate: Annotated[float, Meta(ge=0.000001, le=1)] | None = 1.0
+    tier: str | None = None
+    attributes: dict[str, str | int | float | bool | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field may hold, in words, and the kinds of JSON value among which that is."""
+
+    text: str
+    kinds: tuple[str, ...]
+
+
+_NAME = Rule("a string of 1 to 200 characters", ("string",))
+_STRING = Rule("a string", ("string",))
+_NUMBER = ("integer", "number")
+
+RULES: dict[str, Rule] = {
+    "service": _NAME,
+    "ts": Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string")),
+    "namespace": _NAME,
+    "endpoint": _STRING,
+    "method": _STRING,
+    "status": Rule("an integer from 100 to 599", ("integer",)),
+    "grpc_status": Rule("an integer from 0 to 16 or an upper-case gRPC status name", ("integer", "string")),
+    "ok": Rule("true or false", ("boolean",)),
+    "latency_ms": Rule("a finite number of at least 0", _NUMBER),
+    "latency_s": Rule("a finite number of at least 0", _NUMBER),
+    "version": _STRING,
+    "track": Rule(f"one of {', '.join(TRACKS)}", ("string",)),
+    "sample_rate": Rule("a number from 0.000001 to 1", _NUMBER),
+    "tier": _STRING,
+    "attributes": Rule("an object of strings, finite numbers, booleans and nulls", ("object",)),
+}
+
+GRPC_NUMBERS: dict[str, int] = {name: code for code, name in enumerate(GRPC_CODES)}
+
+
+@lru_cache(maxsize=4096)
+def weight_millionths(sample_rate: float | None) -> int:
+    """1/sample_rate in millionths, rounded half to even from the rate's shortest decimal form.
+
+    >>> weight_millionths(0.3), weight_millionths(None)
+    (3333333, 1000000)
+    """
+    return MILLION if sample_rate is None else round(MILLION / Fraction(repr(sample_rate)))

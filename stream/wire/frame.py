@@ -1,0 +1,123 @@
+"""A frame: decoded events as columns, and the numbering of their series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SeriesKey = tuple[str, str, str, str, str, str]
+"""(namespace, service, endpoint, method, version, track); an absent version is the empty string."""
+
+ABSENT: SeriesKey = ("default", "", "", "", "", "stable")
+"""What an absent part of a series key counts as."""
+
+
+class _Ids(dict[SeriesKey, int]):
+    """Numbers a key at its first look-up, so that the look-up of a known one costs nothing extra.
+
+    Parts that are None (an explicit null) are read as absent; such a key is not remembered itself.
+    """
+
+    def __init__(self, keys: list[SeriesKey]) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def __missing__(self, key: tuple[str | None, ...]) -> int:
+        if None in key:
+            return self[tuple(a if k is None else k for k, a in zip(key, ABSENT, strict=True))]  # type: ignore[index]
+        number = len(self._keys)
+        self[key] = number  # type: ignore[index]
+        self._keys.append(key)  # type: ignore[arg-type]
+        return number
+
+
+class Interner:
+    """Numbers series from 0 in the order in which they appear; ``keys[ids[key]] == key``.
+
+    It only grows: its owner bounds it by starting a new one.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[SeriesKey] = []
+        self.ids: dict[SeriesKey, int] = _Ids(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def id_of(self, key: SeriesKey) -> int:
+        """The key's number; a new key gets the next one."""
+        return self.ids[key]
+
+
+_Which = slice | NDArray[np.bool_] | NDArray[np.integer]
+
+
+@dataclass(slots=True)
+class Frame:
+    """Events as columns of equal length, in the order in which they were read."""
+
+    ts_ms: NDArray[np.int64]
+    """Event time, epoch milliseconds."""
+    series: NDArray[np.int32]
+    """Numbers of the interner."""
+    outcome: NDArray[np.int32]
+    """Codes of ``stream.model.outcome``."""
+    latency_ms: NDArray[np.float64]
+    """NaN where absent."""
+    weight: NDArray[np.int64]
+    """Millionths: 1,000,000 for an event that was not sampled."""
+    row: NDArray[np.int64]
+    """Place of the record in the batch that was decoded."""
+    interner: Interner
+
+    def __len__(self) -> int:
+        return len(self.ts_ms)
+
+    def slice(self, start: int, stop: int) -> Frame:
+        """Events [start, stop), as views."""
+        return self._pick(slice(start, stop))
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.integer]) -> Frame:
+        """The events of a mask, or of an array of indices in its order, as copies."""
+        return self._pick(which)
+
+    def _pick(self, which: _Which) -> Frame:
+        return Frame(
+            ts_ms=self.ts_ms[which],
+            series=self.series[which],
+            outcome=self.outcome[which],
+            latency_ms=self.latency_ms[which],
+            weight=self.weight[which],
+            row=self.row[which],
+            interner=self.interner,
+        )
+
+    @classmethod
+    def empty(cls, interner: Interner) -> Frame:
+        return cls(
+            ts_ms=np.empty(0, np.int64),
+            series=np.empty(0, np.int32),
+            outcome=np.empty(0, np.int32),
+            latency_ms=np.empty(0, np.float64),
+            weight=np.empty(0, np.int64),
+            row=np.empty(0, np.int64),
+            interner=interner,
+        )
+
+    @classmethod
+    def concat(cls, frames: Sequence[Frame]) -> Frame:
+        """One frame after the other; at least one, all of the same interner. Rows stay what they were."""
+        interner = frames[0].interner
+        assert all(frame.interner is interner for frame in frames), "series are numbered by one interner"
+        return cls(
+            ts_ms=np.concatenate([frame.ts_ms for frame in frames]),
+            series=np.concatenate([frame.series for frame in frames]),
+            outcome=np.concatenate([frame.outcome for frame in frames]),
+            latency_ms=np.concatenate([frame.latency_ms for frame in frames]),
+            weight=np.concatenate([frame.weight for frame in frames]),
+            row=np.concatenate([frame.row for frame in frames]),
+            interner=interner,
+        )
