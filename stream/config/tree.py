@@ -148,6 +148,13 @@ def _syntax_error(error: yaml.YAMLError, line: int) -> Unreadable:
     return Unreadable(mark, message, "indent with spaces, not tabs" if tab else "")
 
 
+def _events(text: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except (OverflowError, ValueError) as error:  # the parser without libyaml, on "\\UFFFFFFFF"
+        raise yaml.YAMLError(str(error)) from error
+
+
 class _RefusedError(Exception):
     def __init__(self, mark: Mark, message: str) -> None:
         self.unreadable = Unreadable(mark, message)
@@ -196,7 +203,7 @@ class _Composer:
         self._anchors: dict[str, _Part | None] = {}  # None: still open
 
     def documents(self, text: str) -> Iterator[Node]:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in _events(text):
             part = self._take(event)
             if part is None:
                 continue

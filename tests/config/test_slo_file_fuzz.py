@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.config import check_paths, load_objectives, render_json, render_text
+from stream.config import check_paths, load_objectives, render_json, render_text, tree
 from stream.errors import ConfigError
 
 DATA = Path(__file__).parent / "data"
@@ -36,6 +36,16 @@ def read(file: Path, data: bytes) -> None:
         assert raised.value.problems == report.problems
     else:
         assert load_objectives([file]) == report.objectives != ()
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, tree._LOADER])
+@pytest.mark.parametrize(
+    "text",
+    ['a: "\\UFFFFFFFF"', "%TAG ! %FF\n---\n!a b", "a: !<%ff> b", "*a : 1", "a: &", "%YAML 1.9999999999\n---"],
+)
+def test_oddities_that_the_parsers_treat_differently(file: Path, monkeypatch, text: str, loader: Any):
+    monkeypatch.setattr(tree, "_LOADER", loader)
+    read(file, text.encode())
 
 
 @given(st.binary(max_size=200))
