@@ -69,6 +69,7 @@ class RecordError(Exception):
 
 
 _event = msgspec.json.Decoder(Event).decode
+_document = msgspec.json.Decoder(msgspec.Raw).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Event)}
 
@@ -129,9 +130,10 @@ def _in_string(value: bytes) -> NDArray[np.bool_]:
 
 def _raw_fields(value: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return _fields(value)
-    except msgspec.ValidationError:
-        raise RecordError(NOT_AN_OBJECT, f"expected an object, found {found(value.strip())}") from None
+        document = bytes(_document(value))
+        if not document.startswith(b"{"):
+            raise RecordError(NOT_AN_OBJECT, f"expected an object, found {found(document)}")
+        return _fields(document)
     except msgspec.DecodeError as fault:
         raise RecordError(NOT_JSON, f"{fault}: {found(value)}") from None
 
