@@ -172,6 +172,13 @@ def test_halves_of_a_document_do_not_join_across_records() -> None:
     assert [(reject.row, reject.error) for reject in rejects] == [(i, "not_json") for i in range(3)]
 
 
+def test_refused_records_are_listed_in_order_whenever_their_fault_was_found() -> None:
+    late, early = b'{"ts": "now", "service": "a"}', b"{"
+    rejects = decode([early, late, A, early, late, None], Interner())[1]
+    assert [reject.row for reject in rejects] == [0, 1, 3, 4, 5]
+    assert [reject.error for reject in rejects] == ["not_json", "bad_time", "not_json", "bad_time", "empty"]
+
+
 def test_an_empty_batch_is_an_empty_frame() -> None:
     for stamps in (None, []):
         frame, rejects = decode([], Interner(), stamps)

@@ -376,7 +376,8 @@ def test_latency_s_that_is_not_used_is_checked_all_the_same() -> None:
         ("0.15", 6_666_667),
         ("0.000001", 1_000_000_000_000),
         ("1e-6", 1_000_000_000_000),
-        ("0.2048", 4_882_812),  # 4,882,812.5: half to even, not what the nearest float makes of it
+        ("0.2048", 4_882_812),  # of 4,882,812.5: half to even
+        ("0.00000115261667721", 867_591_125_283),  # of …282.50000004, where floats see …282.5
     ],
 )
 def test_the_weight_is_1_over_the_sample_rate_in_whole_millionths(text: str, expected: int) -> None:
@@ -505,6 +506,7 @@ def test_nesting_may_be_500_deep_and_no_deeper(opening: str, closing: str) -> No
         return with_field("unknown", opening * inner + "1" + closing * inner)
 
     accepted(nested(500))
+    accepted(nested(500)[:-1] + b', "beside": [[], [], {}]}')
     assert refused(nested(501)).error == "too_deep"
     assert refused(nested(100_000)).error == "too_deep"
     assert refused(b"[" * 400_000).error == "too_deep"
