@@ -1,1 +1,442 @@
-"""Environment and options to typed settings."""
+"""The worker's settings: one definition each, from which the command line's options, the ``BURNGATE_*``
+variables, their help, ``burngate settings`` and the README's table follow.
+
+An option beats the environment, the environment beats the default. Faults are reported all at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stream.errors import UserError
+
+PREFIX = "BURNGATE_"
+OTHER_VARIABLES = {
+    "BURNGATE_KAFKA": "HOST:PORT of a running Kafka for the demo and the tests, instead of a local one",
+    "BURNGATE_REQUIRE_INTEROP": "1: a test that needs other programs fails where they are missing",
+}
+"""Variables that are not the worker's, and what they are for."""
+
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]*")
+_BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):(?P<port>[0-9]{1,5})")
+# What Kubernetes adds to the environment for a Service whose name begins like our variables.
+_SERVICE_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_[A-Z]+)?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp)://.+")
+_LINK_HINT = "set by Kubernetes for a Service of that name? Switch that off with enableServiceLinks: false"
+
+
+class SettingsError(UserError):
+    """Every fault of the settings, one a line."""
+
+
+def _split(value: object) -> object:
+    """``"a, b"`` or ``["a,b", "c"]`` as a tuple of its parts."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Sequence):
+        return value
+    return tuple(part.strip() for item in items for part in str(item).split(",") if part.strip())
+
+
+def _split_text(value: object) -> object:
+    """The same for paths, in which an option may have commas: they separate in a variable only."""
+    return _split(value) if isinstance(value, str) else value
+
+
+def _duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9]{1,9})(ms|[smhd])", value.strip())
+    if match is None:
+        raise ValueError("a duration such as 500ms, 30s, 5m or 1h is expected")
+    return timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
+
+
+def _shown_duration(value: timedelta) -> str:
+    length_ms = round(value / timedelta(milliseconds=1))
+    for unit, size_s in reversed(_UNITS_S.items()):
+        if length_ms and length_ms % round(size_s * 1000) == 0:
+            return f"{length_ms // round(size_s * 1000)}{unit}"
+    return "0s"
+
+
+def _between(least: timedelta, most: timedelta) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if not least <= value <= most:
+            raise ValueError(f"{_shown_duration(least)} to {_shown_duration(most)} is expected")
+        return value
+
+    return AfterValidator(check)
+
+
+def _broker(value: str) -> str:
+    match = _BROKER.fullmatch(value)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        raise ValueError(f"HOST:PORT is expected, found {value!r}")
+    return value
+
+
+def _kafka_name(value: str) -> str:
+    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError("only letters, digits, '.', '_' and '-' can be in Kafka's names")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _readable(path: Path) -> Path:
+    if not os.access(path, os.R_OK) or path.is_dir():
+        raise ValueError(f"cannot read the file {path}")
+    return path
+
+
+_S, _H = timedelta(seconds=1), timedelta(hours=1)
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_shown_duration)]
+KafkaName = Annotated[str, AfterValidator(_kafka_name)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+
+
+class Settings(BaseSettings):
+    """Everything that a worker can be told. ``json_schema_extra`` has the option's metavar."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=False
+    )
+
+    brokers: Annotated[
+        tuple[Annotated[str, AfterValidator(_broker)], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        min_length=1,
+        description="Kafka's brokers to start from, separated by commas.",
+        json_schema_extra={"metavar": "HOST:PORT"},
+    )
+    slos: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_text)] = Field(
+        min_length=1,
+        description="SLO file, or directory of them; several times, or separated by commas in the variable. "
+        "Reloaded when they change.",
+        json_schema_extra={"metavar": "PATH"},
+    )
+    app: KafkaName = Field(
+        "burngate",
+        min_length=1,
+        max_length=100,
+        description="Names the consumer group, the transactional ids and the internal topics. "
+        "Workers of one name share the work.",
+        json_schema_extra={"metavar": "NAME"},
+    )
+    topic_prefix: KafkaName = Field(
+        "",
+        max_length=100,
+        description="Goes before every topic's name.",
+        json_schema_extra={"metavar": "PREFIX"},
+    )
+    partitions: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="Partitions of the topics that are created. Those of internal topics stay as they are.",
+    )
+    replication_factor: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Copies of the topics that are created; by default 3, or as many as there are brokers.",
+    )
+    create_topics: bool = Field(
+        True, description="Create the topics that are missing; otherwise a missing one is an error."
+    )
+    start: Annotated[Literal["earliest", "latest"], BeforeValidator(_lower)] = Field(
+        "earliest",
+        description="Where an app reads from on its very first start.",
+    )
+    allowed_lateness: Annotated[Duration, _between(0 * _S, 24 * _H)] = Field(
+        5 * _S,
+        description="How far out of order a partition's events may be; decisions wait for as long.",
+    )
+    max_series: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Combinations of service, endpoint, method, version and track that are told apart; "
+        "further ones are counted together.",
+    )
+    reload_interval: Annotated[Duration, _between(_S, _H)] = Field(
+        5 * _S, description="How often the SLO files are looked at for changes."
+    )
+    metrics_port: int = Field(
+        9108,
+        ge=0,
+        le=65_535,
+        description="Port of /metrics, /healthz and /readyz; 0 for none.",
+    )
+    metrics_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
+        min_length=1,
+        description="Address that the metrics port is opened on.",
+        json_schema_extra={"metavar": "ADDRESS"},
+    )
+    log_format: Annotated[Literal["human", "json"], BeforeValidator(_lower)] = Field(
+        "human", description="Log lines for people or for machines."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="The least severe messages to log."
+    )
+    connect_timeout: Annotated[Duration, _between(_S, _H)] = Field(
+        60 * _S, description="How long to wait at the start for a broker that answers."
+    )
+    session_timeout: Annotated[Duration, _between(_S, _H)] = Field(
+        10 * _S, description="After this silence of a worker the others take its partitions over."
+    )
+    security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)
+    ] = Field("PLAINTEXT", description="How to talk to the brokers.")
+    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)] = (
+        Field("PLAIN", description="How to log in, with a SASL protocol.")
+    )
+    sasl_username: str | None = Field(
+        None, description="The user to log in as.", json_schema_extra={"metavar": "NAME"}
+    )
+    sasl_password: SecretStr | None = Field(
+        None,
+        description="The user's password. Only in the environment: a command line can be read by others.",
+    )
+    ssl_cafile: ReadableFile | None = Field(
+        None,
+        description="Certificates of the authorities to trust (PEM), instead of the system's.",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    ssl_certfile: ReadableFile | None = Field(
+        None, description="The client's own certificate (PEM).", json_schema_extra={"metavar": "FILE"}
+    )
+    ssl_keyfile: ReadableFile | None = Field(
+        None, description="The key of the client's certificate (PEM).", json_schema_extra={"metavar": "FILE"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How one setting is written and what it is for, derived from its field."""
+
+    name: str
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str | None:
+        """``--metrics-port``; None for a secret."""
+        return None if self.secret else "--" + self.name.replace("_", "-")
+
+    @property
+    def secret(self) -> bool:
+        return SecretStr in _types(self.field.annotation)
+
+    @property
+    def boolean(self) -> bool:
+        return bool in _types(self.field.annotation)
+
+    @property
+    def repeated(self) -> bool:
+        return any(kind is tuple for kind in _types(self.field.annotation))
+
+    @property
+    def metavar(self) -> str:
+        """``HOST:PORT``, ``INTEGER``, ``human|json`` …: what the option's value looks like."""
+        extra = self.field.json_schema_extra
+        if isinstance(extra, dict):
+            return str(extra["metavar"])
+        kinds = _types(self.field.annotation)
+        words = {timedelta: "DURATION", int: "INTEGER", bool: "true|false", SecretStr: "SECRET"}
+        known = [word for kind, word in words.items() if kind in kinds]
+        return known[0] if known else "|".join(str(kind) for kind in kinds)
+
+    @property
+    def help(self) -> str:
+        return self.field.description or ""
+
+    @property
+    def default(self) -> str:
+        """The default as a user would write it; empty text when there is none."""
+        return "" if self.field.is_required() else shown(self.field.default)
+
+
+def definitions() -> tuple[Setting, ...]:
+    """Every setting, in order."""
+    return tuple(Setting(name, field) for name, field in Settings.model_fields.items())
+
+
+def load(options: Mapping[str, Any]) -> Settings:
+    """The settings from options (by setting's name; None: not given), the environment and the defaults.
+
+    Raises :class:`SettingsError` with every fault: bad values, missing ones, unknown variables.
+    """
+    settings, problems = _read(options)
+    if settings is None or problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of ``burngate settings``. ``source``: the option, the variable, ``default`` or ``not set``."""
+
+    setting: Setting
+    value: str
+    source: str
+
+
+def explain(options: Mapping[str, Any]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Every setting with its value and where that comes from, secrets masked; and every fault.
+
+    A required setting that is not set is no fault here.
+    """
+    settings, problems = _read(options, required=False)
+    rows = []
+    for setting in definitions():
+        raw, source = _raw(setting, options)
+        if setting.secret and raw is not None:
+            value = "********"
+        elif settings is not None and setting.name in settings.model_fields_set:
+            value = shown(getattr(settings, setting.name))
+        else:
+            value = setting.default if raw is None else shown(raw)
+        rows.append(Row(setting, value, source))
+    return tuple(rows), tuple(problems)
+
+
+def markdown_table() -> str:
+    """The README's table of settings."""
+    lines = ["| Option | Variable | Default | What it does |", "|---|---|---|---|"]
+    for setting in definitions():
+        default = f"`{setting.default}`" if setting.default else ("required" if _required(setting) else "")
+        metavar = setting.metavar.replace("|", "\\|")
+        option = f"`{setting.option} {metavar}`" if setting.option and not setting.boolean else ""
+        if setting.option and setting.boolean:
+            option = f"`{setting.option}` / `--no-{setting.option.removeprefix('--')}`"
+        lines.append(f"| {option} | `{setting.variable}` | {default} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: Any) -> str:
+    """A value as a user would write it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, timedelta):
+        return _shown_duration(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _read(options: Mapping[str, Any], required: bool = True) -> tuple[Settings | None, list[str]]:
+    given = {name: value for name, value in options.items() if value not in (None, [], ())}
+    problems = [*_unknown_variables()]
+    settings = None
+    try:
+        settings = Settings(**given)
+        problems += _contradictions(settings)
+    except ValidationError as error:
+        by_name = {setting.name: setting for setting in definitions()}
+        faults = error.errors(include_url=False)
+        for fault in faults:
+            setting = by_name[str(fault["loc"][0])]
+            if fault["type"] == "too_short" and sum(other["loc"][0] == setting.name for other in faults) > 1:
+                continue  # its items, left out, have been named
+            if fault["type"] != "missing":
+                problems.append(_faulty(setting, options, fault["msg"]))
+            elif required:
+                problems.append(f"{setting.option} is missing (or {setting.variable}): {setting.help}")
+    return settings, problems
+
+
+def _faulty(setting: Setting, options: Mapping[str, Any], message: str) -> str:
+    raw, source = _raw(setting, options)
+    text = message.removeprefix("Value error, ")
+    text = re.sub(r"^Input should be ", "must be ", text)
+    for kind in ("integer", "boolean"):
+        if text.startswith(f"must be a valid {kind}"):
+            text = {"integer": "must be an integer", "boolean": "must be true or false"}[kind]
+    if text.startswith("Tuple should have at least 1"):
+        text = "must name at least one"
+    value = "" if setting.secret else f" {shown(raw)!r}:"
+    hint = f" ({_LINK_HINT})" if _SERVICE_ADDRESS.match(str(raw)) else ""
+    return f"{source}:{value} {text}{hint}"
+
+
+def _raw(setting: Setting, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """The value as given, and where."""
+    if (value := options.get(setting.name)) not in (None, [], ()):
+        return value, str(setting.option)
+    if text := _environment().get(setting.variable):
+        return text, setting.variable
+    return None, "not set" if _required(setting) else "default"
+
+
+def _environment() -> dict[str, str]:
+    return {name.upper(): text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+
+
+def _unknown_variables() -> Iterator[str]:
+    known = [*(setting.variable for setting in definitions()), *OTHER_VARIABLES]
+    for name, text in sorted(_environment().items()):
+        if name in known or _SERVICE_LINK.fullmatch(name) or _SERVICE_ADDRESS.match(text):
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        yield f"{name}: there is no such setting" + (f" (did you mean {close[0]}?)" if close else "")
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Settings that mean nothing without, or beside, each other."""
+    sasl = settings.security_protocol.startswith("SASL_")
+    for name, value in (("USERNAME", settings.sasl_username), ("PASSWORD", settings.sasl_password)):
+        if sasl and value is None:
+            yield f"{PREFIX}SASL_{name} is missing: {settings.security_protocol} logs in with it"
+        if not sasl and value is not None:
+            yield f"{PREFIX}SASL_{name} needs --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+    if not settings.security_protocol.endswith("SSL"):
+        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if getattr(settings, name) is not None:
+                yield f"--{name.replace('_', '-')} needs --security-protocol SSL or SASL_SSL"
+    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
+        yield "--ssl-keyfile needs --ssl-certfile"
+
+
+def _required(setting: Setting) -> bool:
+    return setting.field.is_required()
+
+
+def _types(annotation: Any) -> list[Any]:
+    """The leaves and origins of an annotation: ``int | None`` → int, ``Literal["a", "b"]`` → "a", "b"."""
+    arguments = get_args(annotation)
+    if not arguments:
+        return [] if annotation in (None, type(None), Ellipsis) else [annotation]
+    origin = [tuple] if getattr(annotation, "__origin__", None) is tuple else []
+    return [*origin, *(leaf for argument in arguments for leaf in _types(argument))]

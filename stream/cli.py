@@ -1,0 +1,252 @@
+"""The ``burngate`` command. Thin: a command reads its options and calls what does the work.
+
+Imports of the work stay inside the commands: ``--help`` answers at once, ``replay`` loads no Kafka client.
+Exit codes: 0, 1 bad configuration, 2 usage or unreadable input, 3 no progress, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+import typer.core
+
+from stream.errors import UserError
+
+INTERRUPTED = 130
+
+
+class _Commands(typer.core.TyperGroup):
+    """Ends with what a command returns, and shows the users' faults as text, never as a traceback."""
+
+    def invoke(self, ctx: Any) -> NoReturn:
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except UserError as error:
+            _say(str(error))
+            status = error.exit_code
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+        except BrokenPipeError:
+            # The reader of our output, such as head, has seen enough; nothing may be left to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 0
+        raise SystemExit(status)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="SLOs on a stream of request events: alerts, error budgets, deploy freezes and rollbacks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SloPaths = Annotated[
+    list[Path],
+    typer.Option("--slos", metavar="PATH", help="SLO file or directory; may be given several times."),
+]
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    text = "text"
+    json = "json"
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app(prog_name="burngate")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"burngate {version('burngate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _burngate(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _with_settings(command: Callable[[dict[str, Any]], int]) -> Callable[..., int]:
+    """A command with an option for each setting; ``command`` gets those that were given, by name.
+
+    The options' values are checked by :mod:`stream.settings`, together with the environment's.
+    """
+    from stream.settings import definitions
+
+    parameters = []
+    for setting in definitions():
+        if setting.option is None:
+            continue
+        default = f" [default: {setting.default}]" if setting.default and not setting.boolean else ""
+        names = [setting.option]
+        if setting.boolean:
+            names = [f"{setting.option}/--no-{setting.option.removeprefix('--')}"]
+        option = typer.Option(
+            *names,
+            metavar=None if setting.boolean else setting.metavar,
+            help=f"{setting.help}{default}",
+            show_default=False,
+        )
+        kind: Any = bool if setting.boolean else list[str] if setting.repeated else str
+        parameters.append(
+            inspect.Parameter(
+                setting.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[Optional[kind], option],  # noqa: UP045 - evaluated at run time
+            )
+        )
+
+    @functools.wraps(command)
+    def wrapper(**options: Any) -> int:
+        return command(options)
+
+    del wrapper.__wrapped__  # typer follows it to the signature
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+def _worker(options: dict[str, Any]) -> int:
+    """Run a worker: request events in; alerts, budgets, freezes out.
+
+    Every option is also a variable: --metrics-port is BURNGATE_METRICS_PORT.
+    SIGTERM stops it in an orderly way.
+    """
+    from stream.settings import load
+
+    settings = load(options)
+    from stream.app import run_worker
+
+    return run_worker(settings)
+
+
+def _settings(options: dict[str, Any]) -> int:
+    """Show every setting: its value and where that comes from."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from stream.settings import SettingsError, explain
+
+    rows, problems = explain(options)
+    table = Table("Setting", "Value", "Source", "What it does", box=box.SIMPLE)
+    for row in rows:
+        name = row.setting.option or row.setting.variable
+        table.add_row(name, row.value, row.source, row.setting.help)
+    # A file or a pipe has no width to fit in.
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return 0
+
+
+app.command("worker")(_with_settings(_worker))
+
+
+@app.command()
+def replay(
+    slos: SloPaths,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="NDJSON of request events, .gz or .zst too; - is stdin. Several are read in this order.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets one <topic>.ndjson for each output topic.")
+    ],
+) -> int:
+    """Run recorded events through SLOs, without Kafka."""
+    from stream.replay import run
+
+    return run(slos, inputs, output)
+
+
+@app.command()
+def validate(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="SLO files or directories.", show_default=False)
+    ],
+    report_format: Annotated[
+        Format, typer.Option("--format", help="For people or for programs.")
+    ] = Format.text,
+) -> int:
+    """Check SLO files and list every problem with its place."""
+    from stream.config import check_paths, render_json, render_text
+
+    report = check_paths(paths)
+    if report_format is Format.json:
+        import orjson
+
+        typer.echo(orjson.dumps(render_json(report), option=orjson.OPT_INDENT_2))
+    else:
+        typer.echo(render_text(report))
+    return 1 if report.problems else 0
+
+
+@app.command()
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Plain lines instead of the live screen.")
+    ] = False,
+    duration: Annotated[
+        Optional[float],  # noqa: UP045 - evaluated at run time
+        typer.Option(metavar="SECONDS", min=1, help="How long it runs, by the clock."),
+    ] = None,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Go on after the story until Ctrl-C.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another one gives other traffic, the same one the same.")] = 1,
+) -> int:
+    """Watch a small shop have an incident, on a real local Kafka."""
+    from stream.demo import run
+
+    return run(headless=headless, duration_s=duration, keep_running=keep_running, seed=seed)
+
+
+@app.command()
+def kafka(
+    port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 for a free one.")] = 9092,
+    data_dir: Annotated[
+        Optional[Path],  # noqa: UP045 - evaluated at run time
+        typer.Option(metavar="DIR", help="Keeps the topics for the next start; without one nothing is kept."),
+    ] = None,
+) -> int:
+    """Run a local Apache Kafka in the foreground.
+
+    Prints "ready HOST:PORT" once it answers. SIGTERM or Ctrl-C stops it.
+    """
+    from stream.kafka.local import serve
+
+    serve(data_dir, port, _say)
+    return 0
+
+
+app.command("settings")(_with_settings(_settings))

@@ -1,0 +1,152 @@
+"""The command line: quick, exact about exit codes, never a traceback for a fault of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("worker", "replay", "validate", "demo", "kafka", "settings")
+
+
+def burngate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BURNGATE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "stream", *arguments],
+        capture_output=True,
+        text=True,
+        env={**kept, "COLUMNS": "100", **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_command_and_imports_none_of_the_work() -> None:
+    code = (
+        "import sys, stream.cli\n"
+        "try: stream.cli.main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('faust', 'aiokafka', 'numpy', 'rich.table', 'yaml') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith("[]\n"), done.stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_a_help(command: str) -> None:
+    done = burngate(command, "--help")
+    assert done.returncode == 0
+    assert "Usage: burngate " + command in done.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert burngate("--version").stdout == f"burngate {project['version']}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["worker", "--nonsense"],
+        ["replay"],
+        ["replay", "--slos", "x", "--input", "-"],
+        ["validate"],
+        ["validate", "--format", "xml", "."],
+        ["validate", "/no/such/path"],
+        ["kafka", "--port", "x"],
+        ["kafka", "--port", "70000"],
+    ],
+)
+def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]) -> None:
+    done = burngate(*arguments)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_with_bad_settings_lists_them_and_exits_1() -> None:
+    done = burngate("worker", "--partitions", "0", BURNGATE_METRICS_PORTS="1", BURNGATE_START="soon")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0].split(" ")[0] for line in lines] == [
+        "BURNGATE_METRICS_PORTS",
+        "--brokers",
+        "--slos",
+        "--partitions",
+        "BURNGATE_START",
+    ]
+
+
+def test_settings_are_shown_with_their_sources() -> None:
+    done = burngate(
+        "settings", "--no-create-topics", "--slos", "a", "--slos", "b,c", BURNGATE_BROKERS="k:1,l:2"
+    )
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split()[1:3] for line in done.stdout.splitlines() if line.strip()}
+    assert rows["--create-topics"] == ["false", "--create-topics"]
+    assert rows["--brokers"] == ["k:1,l:2", "BURNGATE_BROKERS"]
+    assert rows["--slos"] == ["a,b,c", "--slos"]
+    assert rows["--app"] == ["burngate", "default"]
+
+
+def test_settings_with_a_fault_are_shown_and_the_fault_named() -> None:
+    done = burngate("settings", BURNGATE_PARTITIONS="x")
+    assert done.returncode == 1
+    assert "--metrics-port" in done.stdout
+    assert done.stderr == "BURNGATE_PARTITIONS: 'x': must be an integer\n"
+
+
+def test_validate_lists_problems_and_exits_1_or_0(tmp_path: Path) -> None:
+    examples = sorted((ROOT / "tests" / "config" / "data").rglob("*.yaml"))
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("kind: Nonsense\n")
+    assert examples
+    done = burngate("validate", str(bad))
+    assert done.returncode == 1
+    assert f"{bad}:1:" in done.stdout
+    told = json.loads(burngate("validate", "--format", "json", str(bad)).stdout)
+    assert told["valid"] is False
+    assert told["problems"]
+
+
+def test_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
+    fifo = tmp_path / "slos.yaml"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stream", "validate", str(fifo)], stderr=subprocess.PIPE, text=True
+    )
+    with fifo.open("w"):  # it is reading now
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+@pytest.mark.broker
+def test_the_local_kafka_says_when_it_is_ready_and_goes_on_sigterm() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stream", "kafka", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    word, address = process.stdout.readline().split()
+    assert word == "ready"
+    assert address.startswith("127.0.0.1:")
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
