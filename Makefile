@@ -1,0 +1,59 @@
+# make help lists what there is. Everything runs in .venv, made from the lock files.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+LOCKS := requirements.lock requirements-dev.lock
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test check venv lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
+	@$(BIN)/burngate demo $(ARGS)
+
+test: check ## check, then run the test suite: make test ARGS="-k kafka"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## lint, formatting, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+venv: ## make .venv, or bring it up to date
+	@test ! -e $(STAMP) || $(BIN)/python -c '' 2>/dev/null || rm -f $(STAMP)
+	@$(MAKE) --no-print-directory $(STAMP)
+
+$(STAMP): $(LOCKS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) (once, and when the lock files change)" >&2
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv module," >&2; \
+	  echo "on Debian and Ubuntu with: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: ## resolve the dependencies of pyproject.toml anew
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	@$(VENV)-lock/bin/uv pip compile $(LOCK_OPTIONS) pyproject.toml --output-file requirements.lock
+	@echo 'setuptools>=77' | $(VENV)-lock/bin/uv pip compile $(LOCK_OPTIONS) pyproject.toml - \
+	  --extra local --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	@rm -rf $(VENV)-lock
+
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+clean: ## remove .venv and everything made by tools
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
