@@ -29,7 +29,7 @@ check: venv ## lint, formatting, types and import rules
 
 venv: ## make .venv, or bring it up to date
 	@test ! -e $(STAMP) || $(BIN)/python -c '' 2>/dev/null || rm -f $(STAMP)
-	@$(MAKE) --no-print-directory $(STAMP)
+	@$(MAKE) --no-print-directory --silent $(STAMP)
 
 $(STAMP): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

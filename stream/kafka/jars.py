@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,11 +147,25 @@ def _fetch(jars: Sequence[Jar], directory: Path) -> None:
         )
 
     try:
-        with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        with _system_trust(), ThreadPoolExecutor(_DOWNLOADS) as pool:
             for _ in pool.map(fetch, jars):
                 pass
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _system_trust() -> Iterator[None]:
+    """Let jgo's client trust what the system trusts, as pip does: a company's proxy has its own authority."""
+    name, system = "REQUESTS_CA_BUNDLE", ssl.get_default_verify_paths().cafile
+    if system is None or os.environ.get(name) or os.environ.get("CURL_CA_BUNDLE"):
+        yield
+        return
+    os.environ[name] = system
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _take(resolve: Callable[[], Path], jar: Jar, incoming: Path, target: Path) -> str:
