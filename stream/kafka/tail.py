@@ -1,0 +1,82 @@
+"""Reading signals as anyone would who is not a worker: from the beginning, committed ones only, no group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from stream.errors import StalledError
+
+_MAX_RECORDS = 2_000
+_METADATA_MAX_AGE_MS = 2_000
+
+
+class TailError(StalledError):
+    """The signals cannot be read, or are not what they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One output record (contract, section 5). ``topic`` is the caller's name of the topic."""
+
+    topic: str
+    record: dict[str, Any]
+
+
+class Tail:
+    """Follows topics from their beginning; an async context manager.
+
+    ``topics``: the caller's name → the topic's. They must exist. Raises :class:`TailError` when Kafka cannot
+    be read, or a record is no JSON object.
+    """
+
+    def __init__(self, brokers: Sequence[str], topics: Mapping[str, str]) -> None:
+        self._names = {topic: name for name, topic in topics.items()}
+        self._consumer = AIOKafkaConsumer(
+            *self._names,
+            bootstrap_servers=list(brokers),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            metadata_max_age_ms=_METADATA_MAX_AGE_MS,
+        )
+
+    async def __aenter__(self) -> Tail:
+        try:
+            await self._consumer.start()
+        except KafkaError as error:
+            await self._consumer.stop()
+            raise TailError(f"cannot read the signals: {error!r}") from error
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._consumer.stop()
+
+    async def read(self, wait_s: float) -> list[Signal]:
+        """The next signals, each topic's partition in order; none if nothing comes within ``wait_s``."""
+        try:
+            found = await self._consumer.getmany(timeout_ms=round(wait_s * 1000), max_records=_MAX_RECORDS)
+        except KafkaError as error:
+            raise TailError(f"cannot read the signals: {error!r}") from error
+        return [
+            Signal(self._names[tp.topic], _parsed(tp.topic, message.value))
+            for tp, messages in found.items()
+            for message in messages
+            if message.value is not None  # a deletion
+        ]
+
+
+def _parsed(topic: str, value: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise TailError(f"a record of topic {topic} is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise TailError(f"a record of topic {topic} is not a JSON object")
+    return record
