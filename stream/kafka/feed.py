@@ -68,7 +68,11 @@ class Feed:
                 for turn in range(self._partitions):
                     partition = (self._next + turn) % self._partitions
                     sent += await self._send_to(partition, events[turn :: self._partitions])
-                await asyncio.gather(*sent)
+                # Not gather: whoever cancels this call must not cancel what belongs to the producer.
+                if sent:
+                    await asyncio.wait(sent)
+            for answer in sent:
+                answer.result()
         except TimeoutError as error:
             raise SendError(f"{self._topic.name}: no answer within {_DELIVERY_LIMIT_S:g} s") from error
         except KafkaError as error:

@@ -74,6 +74,19 @@ class Story:
         """The same story, in which the release of that turn is taken back at ``at_ms``."""
         return replace(self, ways_back=(*self.ways_back, (self._turn(at_ms), at_ms)))
 
+    def chapters(self, from_ms: int, until_ms: int) -> list[tuple[int, str]]:
+        """What the shop itself would tell of [from_ms, until_ms): (time, line), in order."""
+        start_ms = self._turn_start_ms(until_ms)
+        release = self.release(until_ms)
+        told = [
+            (start_ms + from_s * 1000, f"{PAYMENT} {release} now answers {share * 100:g} % of the requests")
+            for from_s, share in _ROLLOUT
+        ]
+        told.append((self.fault_ms(until_ms), f"{PAYMENT} {release} begins to fail on {RELEASE_FAULT.route}"))
+        back_ms = self.way_back_ms(until_ms)
+        told.append((back_ms, f"{PAYMENT} {release} is taken back, {STABLE_VERSION} answers all requests"))
+        return sorted((ms, line) for ms, line in told if from_ms <= ms < until_ms)
+
     def scene(self, at_ms: int) -> Scene:
         """What holds at ``at_ms``, which is not before the start."""
         assert at_ms >= self.start_ms, "the story has not begun"

@@ -1,0 +1,117 @@
+"""``burngate demo``: the whole main job on one machine, from an empty Kafka to a summary.
+
+Kafka and the worker are child processes that end with this one, however it ends; what is shown of them is in
+:mod:`stream.demo.showing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from stream.demo.play import check_load
+from stream.demo.showing import Showing
+from stream.demo.worker import WorkerProcess
+from stream.errors import UsageError
+from stream.kafka.failures import TopicError
+from stream.kafka.feed import delete_topics
+from stream.kafka.local import existing_or_local
+from stream.kafka.topics import Topics, declare_topics
+from stream.load import SHOP_SLOS
+from stream.load.story import LENGTH_S
+from stream.load.traffic import DEFAULT_RATE, Shop
+
+DURATION_S = 60.0
+
+_PARTITIONS = 4
+_ROUND_MS = 300_000
+_LATEST_START_MS = (LENGTH_S + 60) * 1000
+"""How long ago the story starts at least: no event may be of the future, its epilogue's neither."""
+
+
+def run(
+    *,
+    duration_s: float | None = None,
+    headless: bool = False,
+    keep_running: bool = False,
+    seed: int = 1,
+    rate: float = DEFAULT_RATE,
+    console: Console | None = None,
+) -> int:
+    """Tell an hour of event time in ``duration_s`` of the clock (default 60); then the summary.
+
+    ``rate``: events a second of event time. ``BURNGATE_KAFKA`` names a Kafka to use instead of a local one.
+    Returns 0 when the story was seen whole and every event was counted, 1 otherwise. Raises ``UserError``
+    for what cannot be had, ``KeyboardInterrupt`` on Ctrl-C (SIGTERM, SIGHUP) before the summary.
+    """
+    duration_s = DURATION_S if duration_s is None else duration_s
+    if not 5 <= duration_s <= LENGTH_S:
+        raise UsageError(f"--duration {duration_s:g}: the hour can be told in 5 to {LENGTH_S:,} seconds")
+    check_load(rate, LENGTH_S / duration_s, seed, None)
+    console = console or Console()
+    with _signals_interrupt(), _surroundings(console) as (brokers, names, worker):
+        demo = Showing(console, brokers, names, worker, Shop(_start_ms(), seed=seed, rate=rate))
+        is_live = console.is_terminal and not console.is_dumb_terminal and not headless
+        try:
+            asyncio.run(demo.play(LENGTH_S / duration_s, is_live, keep_running))
+        except KeyboardInterrupt:
+            if demo.status is None:
+                raise
+        assert demo.status is not None, "a story ends with a status"
+        return demo.status
+
+
+@contextlib.contextmanager
+def _surroundings(console: Console) -> Iterator[tuple[list[str], Topics, WorkerProcess]]:
+    """A Kafka and a worker at work on topics of our own."""
+
+    def report(line: str) -> None:
+        console.print(Text(line, "dim"), soft_wrap=True)
+
+    existing = os.environ.get("BURNGATE_KAFKA")
+    report(f"using the Kafka at {existing}" if existing else "starting a local Kafka")
+    app = f"demo-{secrets.token_hex(4)}"
+    with existing_or_local(report) as bootstrap:
+        report("starting a worker")
+        brokers = bootstrap.split(",")
+        options = ["--brokers", bootstrap, "--slos", str(SHOP_SLOS), "--partitions", str(_PARTITIONS)]
+        options += ["--app", app, "--topic-prefix", f"{app}-"]
+        try:
+            with WorkerProcess(*options) as worker:
+                yield brokers, declare_topics(app, _PARTITIONS, f"{app}-"), worker
+        finally:
+            if existing:
+                with contextlib.suppress(TopicError):
+                    asyncio.run(delete_topics(brokers, f"{app}-"))
+
+
+def _start_ms() -> int:
+    """A round time so long ago that the whole story is in the past."""
+    latest_ms = int(time.time() * 1000) - _LATEST_START_MS
+    return latest_ms - latest_ms % _ROUND_MS
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM, and SIGHUP where it is not ignored, end the demo as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
