@@ -1,0 +1,124 @@
+"""Output records on their way out: the topics, the bytes and the headers (contract, section 5).
+
+A record's bytes and headers are functions of the record alone, so that a repeat after a crash is equal to
+the first. Headers are those of the CloudEvents 1.0 Kafka protocol binding in binary mode: a consumer that
+knows nothing of Burngate can route by them, and the value stays the plain record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+
+SOURCE = "burngate"
+"""Where a record comes from when nobody says otherwise: the name of the app."""
+
+_TIME_LENGTH = len("2026-11-23T05:00:10.000Z")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTopic:
+    """A kind of output record and the topic that carries it."""
+
+    name: str
+    """Without the prefix that a user may have put before it."""
+    schema: str
+    """What the record's ``schema`` says; ``burngate.alert/v1`` is described by alert.schema.json."""
+    type: str
+    """CloudEvents type."""
+    compacted: bool
+    """Whether records of one key replace one another: the topic is a state, not a history."""
+
+    @property
+    def schema_file(self) -> str:
+        """Name of its JSON Schema below ``schemas/``."""
+        return f"{self._kind}.schema.json"
+
+    @property
+    def schema_uri(self) -> str:
+        """The ``$id`` of its JSON Schema. A name, not an address: nothing has to be reachable."""
+        return f"urn:burngate:schema:{self._kind}:{self.schema.rpartition('/')[2]}"
+
+    @property
+    def _kind(self) -> str:
+        return self.schema.removeprefix("burngate.").partition("/")[0]
+
+
+_TABLE = (
+    # name, schema, CloudEvents type, compacted
+    SignalTopic("slo-alerts", "burngate.alert/v1", "burngate.alert.v1", False),
+    SignalTopic("slo-budgets", "burngate.budget/v1", "burngate.budget.v1", True),
+    SignalTopic("deploy-freezes", "burngate.freeze/v1", "burngate.freeze.v1", True),
+    SignalTopic("deploy-rollbacks", "burngate.rollback/v1", "burngate.rollback.v1", False),
+    SignalTopic("latency-percentiles", "burngate.percentiles/v1", "burngate.percentiles.v1", True),
+    SignalTopic("dead-letters", "burngate.deadletter/v1", "burngate.deadletter.v1", False),
+)
+
+TOPICS: dict[str, SignalTopic] = {topic.name: topic for topic in _TABLE}
+"""Every output topic by its bare name, in the contract's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One output record. ``topic`` is a name of :data:`TOPICS`, ``key`` that of the Kafka record."""
+
+    topic: str
+    key: str
+    value: dict[str, object]
+
+
+def encode(signal: Signal) -> bytes:
+    """The record as compact JSON, keys in the order given, floats as they are."""
+    assert signal.value.get("schema") == TOPICS[signal.topic].schema, signal.topic
+    return orjson.dumps(signal.value)
+
+
+def headers(signal: Signal, app: str = SOURCE) -> list[tuple[str, bytes]]:
+    """CloudEvents attributes as Kafka headers. ``app`` tells apart the records of several apps.
+
+    ``ce_source`` and ``ce_id`` together name the record. ``ce_time`` is the time as of which it holds, left
+    out when there is none and when it is past the year 9999, which RFC 3339 cannot write.
+    """
+    topic, value = TOPICS[signal.topic], signal.value
+    attributes: dict[str, str | None] = {
+        "ce_specversion": "1.0",
+        "ce_id": _id(signal),
+        "ce_source": f"/{app}/{topic.name}",
+        "ce_type": topic.type,
+        "ce_subject": _subject(value),
+        "ce_time": _time(value),
+        "ce_dataschema": topic.schema_uri,
+        "content-type": "application/json",
+    }
+    return [(name, text.encode()) for name, text in attributes.items() if text is not None]
+
+
+def _id(signal: Signal) -> str:
+    """Unique among the records of a topic, equal for repeats.
+
+    An alert fires and resolves under one id, and a topic has two events there. Where a record has no id,
+    its key and time name it; they are hashed, for an endpoint may hold what an attribute may not.
+    """
+    value = signal.value
+    if "id" in value:
+        return f"{value['id']}/{value['state']}" if "state" in value else str(value["id"])
+    source = value.get("source")
+    if isinstance(source, dict):  # a dead letter: its place in the input is unique, its key and time are not
+        parts = [str(part) for part in source.values()]
+    else:
+        parts = [signal.key, str(value["evaluated_at"])]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _subject(value: dict[str, object]) -> str | None:
+    """``namespace/slo`` of what is about an SLO, else ``namespace/service``."""
+    if "namespace" not in value:
+        return None
+    return f"{value['namespace']}/{value.get('slo') or value['service']}"
+
+
+def _time(value: dict[str, object]) -> str | None:
+    time = value.get("evaluated_at", value.get("observed_at"))
+    return time if isinstance(time, str) and len(time) == _TIME_LENGTH else None
