@@ -52,11 +52,12 @@ class LiveView:
         blocks = [[*console.render_lines(part, free), []] for part in parts]
         if sum(map(len, blocks)) > height - _LEAST_HAPPENINGS:
             blocks.pop()
-        lines = [line for block in blocks for line in block]
+        lines: list[list[Segment]] = [line for block in blocks for line in block]
         told = _happenings(self.board, glyphs, room=height - len(lines))
         lines += console.render_lines(Padding(Group(*told), (0, 1)), free)
         for line in lines[:height]:
-            yield from line
+            for part, style, _ in line:
+                yield Segment(text.to_ascii(part) if options.ascii_only else part, style)
             yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+from rich.text import Text
+
 from stream.console import text
 from stream.console.board import Board, Happening, Kind
 from stream.console.progress import Progress
 
 _INDENT = " " * 20
+
+
+def say(console: Console, *lines: Text | str) -> None:
+    """Print lines as they are: not wrapped, not interpreted, and in ASCII where there is nothing else."""
+    for line in lines:
+        shown = line.copy() if isinstance(line, Text) else Text(line)
+        if console.options.ascii_only:
+            shown.plain = text.to_ascii(shown.plain)
+        console.print(shown, soft_wrap=True)
 
 
 def happening_lines(happening: Happening) -> list[str]:
@@ -26,11 +38,11 @@ def status_line(board: Board, progress: Progress) -> str:
         f"{text.count(progress.sent)} sent",
     ]
     if board.dead_letters:
-        parts.append(f"{text.count(board.dead_letters.total())} dead letters")
+        parts.append(text.number(board.dead_letters.total(), "dead letter"))
     rows = board.objectives.values()
     firing = sum(len(row.firing) for row in rows)
     if firing:
-        parts.append(f"{firing} alert{'s' if firing > 1 else ''} firing")
+        parts.append(f"{text.number(firing, 'alert')} firing")
     if rows:
         least = min(rows, key=lambda row: row.remaining_pct)
         parts.append(f"least budget: {least.name} {text.percent(least.remaining_pct)}")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_ASCII = str.maketrans({"×": "x", "–": "-", "…": ".", "─": "-", "·": "-", "›": ">"})
 _UNITS = (("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def to_ascii(line: str) -> str:
+    """For a terminal that shows nothing else; as wide as before."""
+    return line.translate(_ASCII).encode("ascii", "replace").decode()
 
 
 def clock(ms: int) -> str:
@@ -66,3 +72,8 @@ def latency(ms: float | None) -> str:
 def count(number: float) -> str:
     """``12,034``."""
     return f"{number:,.0f}"
+
+
+def number(how_many: int, what: str) -> str:
+    """``1 alert``, ``2 alerts``."""
+    return f"{count(how_many)} {what}{'' if how_many == 1 else 's'}"

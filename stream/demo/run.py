@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from stream.console.plain import say
 from stream.demo.play import check_load
 from stream.demo.showing import Showing
 from stream.demo.worker import WorkerProcess
@@ -74,7 +75,7 @@ def _surroundings(console: Console) -> Iterator[tuple[list[str], Topics, WorkerP
     """A Kafka and a worker at work on topics of our own."""
 
     def report(line: str) -> None:
-        console.print(Text(line, "dim"), soft_wrap=True)
+        say(console, Text(line, "dim"))
 
     existing = os.environ.get("BURNGATE_KAFKA")
     report(f"using the Kafka at {existing}" if existing else "starting a local Kafka")

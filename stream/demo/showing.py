@@ -20,7 +20,7 @@ from rich.text import Text
 
 from stream.console.board import Board
 from stream.console.live import LiveView
-from stream.console.plain import happening_lines, status_line
+from stream.console.plain import happening_lines, say, status_line
 from stream.console.progress import Progress
 from stream.console.text import clock, epoch_ms
 from stream.demo.summary import Summary, what_next
@@ -188,7 +188,7 @@ class Showing:
             while True:
                 self._print_news()
                 if time.monotonic() >= status_s:
-                    self._say(Text(status_line(self._board, progress())))
+                    self._say(status_line(self._board, progress()))
                     status_s += _STATUS_S
                 await asyncio.sleep(_DRAW_S)
         finally:
@@ -198,11 +198,10 @@ class Showing:
         news = self._board.happenings[self._printed :]
         self._printed += len(news)
         for happening in sorted(news, key=lambda one: one.at_ms):
-            self._say(*map(Text, happening_lines(happening)))
+            self._say(*happening_lines(happening))
 
-    def _say(self, *lines: Text) -> None:
-        for line in lines:
-            self._console.print(line, soft_wrap=True)
+    def _say(self, *lines: Text | str) -> None:
+        say(self._console, *lines)
 
 
 def _order(found: Signal) -> tuple[int, int]:

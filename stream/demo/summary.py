@@ -66,7 +66,7 @@ class Summary:
         fault_ms = self._story.fault_ms(self._end_ms)
         release = self._story.release(self._end_ms)
         lines = [_title("What happened (event time)")]
-        lines.append(_line(fault_ms, f"{PAYMENT} {release} began to fail on {RELEASE_FAULT.route}"))
+        lines.append(_line(fault_ms, f"{PAYMENT} {release} began to fail on {RELEASE_FAULT.endpoint}"))
         lines += self._detection(fault_ms, release)
         lines += self._consequences(release)
         lines += self._recovery(fault_ms)
@@ -90,11 +90,14 @@ class Summary:
                 f"({first['severity']}, above {rule['burn_rate_threshold']:g}×)",
             )
         ]
-        culprit = first["contributors"][0]
-        named = f"{culprit['method']} {culprit['endpoint']}, version {culprit['version']}"
-        lines.append(_line(None, f"{culprit['share'] * 100:.0f} % of its bad requests: {named}"))
-        if (culprit["endpoint"], culprit["version"]) != (RELEASE_FAULT.route, release):
-            self._missing.append("the faulty endpoint and release among the contributors' first")
+        named = [
+            f"{one['method']} {one['endpoint']}, version {one['version']}" for one in first["contributors"]
+        ]
+        if named:
+            share = first["contributors"][0]["share"]
+            lines.append(_line(None, f"{share * 100:.0f} % of its bad requests: {named[0]}"))
+        if named[:1] != [f"{RELEASE_FAULT.endpoint}, version {release}"]:
+            self._missing.append("the faulty endpoint and release as the alert's main contributor")
         return lines
 
     def _consequences(self, release: str) -> list[Text]:
@@ -128,9 +131,7 @@ class Summary:
             return []
         last_ms = max(happening.at_ms for happening in resolved)
         lasted = text.duration((last_ms - fault_ms) / 1000)
-        return [
-            _line(last_ms, f"the last of {len(resolved)} alerts resolved, {lasted} after the first failure")
-        ]
+        return [_line(last_ms, f"the last alert resolved, {lasted} after the first failure")]
 
     def _budgets(self) -> list[Text]:
         rows = self._board.objectives.values()
@@ -153,7 +154,9 @@ class Summary:
             counted = "no" if one.counted is None else text.count(one.counted)
             self._missing.append(f"{one.service}: {text.count(one.sent)} events sent, {counted} counted")
         if self._board.dead_letters:
-            self._missing.append(f"{self._board.dead_letters.total()} events became dead letters")
+            self._missing.append(
+                f"{text.number(self._board.dead_letters.total(), 'event')} became dead letters"
+            )
         verdict = "all of them counted, each once" if not wrong else "not all of them counted"
         return [_title("Events"), Text(f"  {text.count(sent)} sent in the hour, {verdict}")]
 

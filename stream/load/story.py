@@ -29,14 +29,20 @@ class Fault:
     """A part of an endpoint's requests fails, and all of them are slower."""
 
     service: str
+    method: str
     route: str
     error_share: float
     slowdown: float
 
+    @property
+    def endpoint(self) -> str:
+        """``POST /v1/charges``."""
+        return f"{self.method} {self.route}"
 
-RELEASE_FAULT = Fault(PAYMENT, "/v1/charges", error_share=0.16, slowdown=8.0)
+
+RELEASE_FAULT = Fault(PAYMENT, "POST", "/v1/charges", error_share=0.16, slowdown=8.0)
 """Holds for the new release only."""
-HICCUP = Fault("catalogue", "/products/{id}", error_share=0.03, slowdown=1.5)
+HICCUP = Fault("catalogue", "GET", "/products/{id}", error_share=0.03, slowdown=1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class Story:
             (start_ms + from_s * 1000, f"{PAYMENT} {release} now answers {share * 100:g} % of the requests")
             for from_s, share in _ROLLOUT
         ]
-        told.append((self.fault_ms(until_ms), f"{PAYMENT} {release} begins to fail on {RELEASE_FAULT.route}"))
+        told.append((self.fault_ms(until_ms), f"{PAYMENT} {release} begins to fail on {RELEASE_FAULT.endpoint}"))
         back_ms = self.way_back_ms(until_ms)
         told.append((back_ms, f"{PAYMENT} {release} is taken back, {STABLE_VERSION} answers all requests"))
         return sorted((ms, line) for ms, line in told if from_ms <= ms < until_ms)

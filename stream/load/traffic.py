@@ -164,7 +164,8 @@ def _lanes(endpoint: Endpoint, scene: Scene) -> list[Lane]:
 
 
 def _lane(endpoint: Endpoint, version: str, track: str, part: float, fault: Fault | None) -> Lane:
-    hit = fault if fault and (fault.service, fault.route) == (endpoint.service, endpoint.route) else None
+    where = endpoint.service, endpoint.method, endpoint.route
+    hit = fault if fault and (fault.service, fault.method, fault.route) == where else None
     return Lane(
         endpoint=endpoint,
         version=version,

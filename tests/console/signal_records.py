@@ -8,7 +8,9 @@ Record = dict[str, Any]
 AT = "2026-11-23T10:24:00.000Z"
 
 
-def budget(at: str = AT, slo: str = "payment-availability", service: str = "payment", **changes: Any) -> Record:
+def budget(
+    at: str = AT, slo: str = "payment-availability", service: str = "payment", **changes: Any
+) -> Record:
     return {
         "schema": "burngate.budget/v1",
         "slo": slo,
@@ -54,7 +56,9 @@ def alert(at: str = AT, state: str = "firing", window_s: int = 300, **changes: A
     }
 
 
-def contributor(method: str, endpoint: str, version: str | None, track: str, bad: int, share: float) -> Record:
+def contributor(
+    method: str, endpoint: str, version: str | None, track: str, bad: int, share: float
+) -> Record:
     return {
         "endpoint": endpoint,
         "method": method,

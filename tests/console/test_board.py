@@ -1,0 +1,141 @@
+"""The board: records in, what there is to show out."""
+
+from __future__ import annotations
+
+import pytest
+from signal_records import alert, budget, contributor, dead_letter, freeze, percentiles, rollback
+
+from stream.console.board import HISTORY, Board, Kind
+from stream.console.text import clock, epoch_ms
+
+
+def board(*records: tuple[str, dict[str, object]]) -> Board:
+    result = Board()
+    for topic, record in records:
+        result.apply(topic, record)
+    return result
+
+
+def test_a_budget_record_is_shown_as_it_is() -> None:
+    row = board(("slo-budgets", budget())).objectives["shop/payment-availability"]
+    assert (row.service, row.target_pct, row.remaining_pct) == ("payment", 99.9, 93.1)
+    assert (row.total, row.bad) == (72_000, 74)
+    assert row.burn == {"5m": 15.2, "1h": 1.0}
+
+
+def test_history_holds_the_burn_of_the_shortest_window_of_the_last_hour() -> None:
+    shown = board(
+        *(
+            (
+                "slo-budgets",
+                budget(f"2026-11-23T{10 + m // 60}:{m % 60:02}:00.000Z", burn_rate={"1h": 0, "5m": m}),
+            )
+            for m in range(70)
+        )
+    )
+    history = list(shown.objectives["shop/payment-availability"].history)
+    assert history == list(range(70 - HISTORY, 70))
+
+
+def test_windows_are_listed_shortest_first_over_all_objectives() -> None:
+    shown = board(
+        ("slo-budgets", budget(burn_rate={"6h": 0.1, "5m": 0.2})),
+        ("slo-budgets", budget(slo="other", burn_rate={"90s": None, "1h": 0.2})),
+        ("slo-budgets", budget(slo="without alerts", burn_rate={})),
+    )
+    assert shown.windows() == ["90s", "5m", "1h", "6h"]
+
+
+def test_an_alert_fires_on_its_window_until_it_is_resolved() -> None:
+    shown = board(("slo-budgets", budget()), ("slo-alerts", alert()))
+    row = shown.objectives["shop/payment-availability"]
+    assert row.is_firing("5m")
+    assert row.is_firing("300s")
+    assert not row.is_firing("1h")
+    assert row.severity == "critical"
+    shown.apply("slo-alerts", alert("2026-11-23T10:30:20.000Z", "resolved"))
+    assert not row.is_firing("5m")
+    assert row.severity is None
+    assert [happening.kind for happening in shown.happenings] == [Kind.FIRING, Kind.RESOLVED]
+    assert shown.happenings[1].text == "payment-availability 5m > 14.4× after 6 min 20 s"
+
+
+def test_the_severity_shown_is_that_of_the_shortest_firing_window() -> None:
+    shown = board(
+        ("slo-alerts", alert(window_s=3600, severity="warning")), ("slo-alerts", alert(severity="critical"))
+    )
+    assert shown.objectives["shop/payment-availability"].severity == "critical"
+
+
+def test_a_firing_alert_names_its_main_contributors_and_the_end_of_the_budget() -> None:
+    (happening,) = board(("slo-alerts", alert())).happenings
+    assert "payment-availability 5m > 14.4× (critical)" in happening.text
+    assert "15.2× over 5m and 38.1× over 30s" in happening.text
+    assert happening.details == (
+        "97 % of the bad requests: POST /v1/charges, version 2.5.0, canary",
+        "at this pace the budget is gone at 10:39:40",
+    )
+
+
+def test_an_alert_without_short_window_version_or_endpoint_is_told_without_them() -> None:
+    record = alert(
+        rule={"window_s": 5400, "short_window_s": None, "burn_rate_threshold": 2.0},
+        burn_rate={"long": 3.0, "short": None},
+        contributors=[contributor("", "", None, "stable", 9, 1.0)],
+        exhausts_at=None,
+    )
+    (happening,) = board(("slo-alerts", record)).happenings
+    assert happening.text.endswith("burning 3.0× over 90m")
+    assert happening.details == ("100 % of the bad requests: no endpoint, stable",)
+
+
+def test_a_freeze_holds_until_deploys_are_open_again() -> None:
+    shown = board(("deploy-freezes", freeze("2026-11-23T10:25:30.000Z")))
+    assert clock(shown.services["shop/payment"].frozen_since_ms or 0) == "10:25:30"
+    assert shown.happenings[0].details == ("payment-availability has 59.4 % of its budget left, below 60 %",)
+    shown.apply("deploy-freezes", freeze("2026-11-23T11:00:00.000Z", "open"))
+    assert shown.services["shop/payment"].frozen_since_ms is None
+    assert [happening.kind for happening in shown.happenings] == [Kind.FROZEN, Kind.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("versions", "line"),
+    [
+        (("2.5.0", "2.4.0"), "payment: take 2.5.0 back, to 2.4.0"),
+        (("2.5.0", None), "payment: take 2.5.0 back"),
+        ((None, None), "payment: take the latest release back"),
+    ],
+)
+def test_a_rollback_names_the_versions_that_are_known(
+    versions: tuple[str | None, str | None], line: str
+) -> None:
+    shown = board(("deploy-rollbacks", rollback(version=versions[0], previous_version=versions[1])))
+    assert shown.happenings[0].text == line
+
+
+def test_latency_is_that_of_the_whole_service_in_the_last_minute() -> None:
+    row = board(
+        ("latency-percentiles", percentiles()),
+        ("latency-percentiles", percentiles(window_s=300, p99=1.0)),
+        ("latency-percentiles", percentiles(endpoint="/v1/charges", p99=2.0)),
+    ).services["shop/payment"]
+    assert (row.requests_per_s, row.p50_ms, row.p95_ms, row.p99_ms) == (50.0, 31.4, 640.2, 1320.0)
+
+
+def test_dead_letters_are_counted_by_error_and_move_no_clock() -> None:
+    shown = board(("dead-letters", dead_letter()), ("dead-letters", dead_letter()))
+    assert shown.dead_letters == {"not_json": 2}
+    assert shown.event_ms is None
+
+
+def test_the_clock_is_that_of_the_newest_record_whatever_the_order_of_topics() -> None:
+    shown = board(
+        ("slo-budgets", budget("2026-11-23T10:25:00.000Z")), ("slo-alerts", alert("2026-11-23T10:24:10.000Z"))
+    )
+    assert shown.event_ms == epoch_ms("2026-11-23T10:25:00.000Z")
+
+
+def test_services_of_equal_name_in_two_namespaces_are_told_apart() -> None:
+    shown = board(("slo-budgets", budget()), ("slo-budgets", budget(namespace="other", remaining_pct=1.0)))
+    assert list(shown.objectives) == ["other/payment-availability", "shop/payment-availability"]
+    assert len(shown.services) == 2

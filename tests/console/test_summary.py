@@ -1,0 +1,106 @@
+"""The demo's last words: what happened, and whether everything that was sent was counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from signal_records import alert, budget, dead_letter, freeze, rollback
+
+from stream.console.board import Board
+from stream.console.text import epoch_ms
+from stream.demo.summary import Summary, counts, what_next
+from stream.load.story import Story
+
+START_MS = epoch_ms("2026-11-23T10:00:00.000Z")
+END = "2026-11-23T11:00:00.000Z"
+END_MS = epoch_ms(END)
+SENT = Counter(payment=72_000, search=90_000)
+STORY = Story(START_MS).rolled_back(epoch_ms("2026-11-23T10:29:00.000Z"))
+
+
+def finished(**changes: object) -> Board:
+    board = Board()
+    board.apply("slo-alerts", alert("2026-11-23T10:24:10.000Z", starts_at="2026-11-23T10:24:10.000Z"))
+    board.apply("deploy-freezes", freeze("2026-11-23T10:26:00.000Z"))
+    board.apply("deploy-rollbacks", rollback("2026-11-23T10:28:10.000Z"))
+    board.apply("slo-alerts", alert("2026-11-23T10:30:30.000Z", "resolved"))
+    board.apply("slo-budgets", budget(END, remaining_pct=11.06, **changes))
+    board.apply("slo-budgets", budget(END, "search-availability", "search", total=90_000))
+    return board
+
+
+def said(board: Board) -> str:
+    return "\n".join(line.plain for line in Summary(board, STORY, END_MS, SENT).lines())
+
+
+def test_a_whole_story_is_complete_and_told_with_its_times() -> None:
+    summary = Summary(finished(), STORY, END_MS, SENT)
+    assert summary.complete
+    assert [line.plain for line in summary.lines()] == [
+        "What happened (event time)",
+        "  10:22:00  payment 2.5.0 began to fail on POST /v1/charges",
+        "  10:24:10  detected after 2 min 10 s: payment-availability burns 15.2× over 5m "
+        "(critical, above 14.4×)",
+        "            97 % of its bad requests: POST /v1/charges, version 2.5.0",
+        "  10:26:00  deploys of payment frozen, 59.4 % of the budget left",
+        "  10:28:10  rollback of payment from 2.5.0 to 2.4.0, 29.3 % of the budget left",
+        "  10:29:00  the shop has taken 2.5.0 back",
+        "  10:30:30  the last alert resolved, 8 min 30 s after the first failure",
+        "",
+        "Error budgets left",
+        "  payment-availability   11.1 %, deploys stay frozen until it recovers",
+        "  search-availability    93.1 %",
+        "",
+        "Events",
+        "  162,000 sent in the hour, all of them counted, each once",
+    ]
+
+
+def test_one_event_too_few_or_too_many_is_found() -> None:
+    for counted in (71_999, 72_001):
+        board = finished(total=counted)
+        assert not Summary(board, STORY, END_MS, SENT).complete
+        assert f"missing: payment: 72,000 events sent, {counted:,} counted" in said(board)
+
+
+def test_every_objective_of_a_service_has_to_agree() -> None:
+    board = finished()
+    board.apply("slo-budgets", budget(END, "payment-latency", total=71_990))
+    assert [(one.service, one.counted == one.sent) for one in counts(board, END_MS, SENT)] == [
+        ("payment", False),
+        ("search", True),
+    ]
+
+
+def test_a_service_that_was_not_decided_to_the_end_is_not_counted() -> None:
+    board = finished()
+    board.apply("slo-budgets", budget("2026-11-23T10:59:00.000Z", "search-availability", "search"))
+    assert "search: 90,000 events sent, no counted" in said(board)
+
+
+def test_what_did_not_happen_is_missing() -> None:
+    page = said(Board())
+    for what in ("an alert", "the freeze of payment", "the rollback of payment 2.5.0"):
+        assert f"missing: {what}" in page
+
+
+def test_an_alert_that_named_another_culprit_is_not_the_story() -> None:
+    board = Board()
+    board.apply("slo-alerts", alert(starts_at="2026-11-23T10:24:10.000Z", contributors=[]))
+    assert "missing: the faulty endpoint and release" in said(board)
+
+
+def test_an_alert_still_firing_one_too_early_and_dead_letters_are_told() -> None:
+    board = finished()
+    board.apply("slo-alerts", alert("2026-11-23T10:59:00.000Z", id="late"))
+    board.apply("slo-alerts", alert(id="early", starts_at="2026-11-23T10:05:00.000Z"))
+    board.apply("dead-letters", dead_letter())
+    page = said(board)
+    assert "missing: the end of the alert of payment-availability" in page
+    assert "missing: payment-availability fired before the incident" in page
+    assert "missing: 1 event became dead letters" in page
+
+
+def test_the_metrics_url_is_told_while_there_is_one() -> None:
+    assert "http://127.0.0.1:1234/metrics" in what_next("http://127.0.0.1:1234/metrics", runs=True)[-1].plain
+    assert "--keep-running" in what_next("http://127.0.0.1:1234/metrics", runs=False)[-1].plain

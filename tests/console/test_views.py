@@ -1,0 +1,207 @@
+"""What is drawn and printed: the essentials, at every size, with and without colour and Unicode."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from signal_records import alert, budget, dead_letter, freeze, percentiles, rollback
+
+from stream.console import text
+from stream.console.board import Board
+from stream.console.glyphs import ASCII, UNICODE, Glyphs
+from stream.console.live import LiveView
+from stream.console.plain import happening_lines, status_line
+from stream.console.progress import Progress
+
+START_MS = text.epoch_ms("2026-11-23T10:00:00.000Z")
+SLOS = ("payment-availability", "payment-latency")
+
+
+def progress(minutes: float = 30.0) -> Progress:
+    return Progress(
+        title="a small shop's hour",
+        start_ms=START_MS,
+        length_s=3600,
+        told_ms=START_MS + int(minutes * 60_000),
+        elapsed_s=minutes,
+        speed=60.0,
+        sent=361_234,
+        events_per_s=12_034.4,
+    )
+
+
+def eventful() -> Board:
+    """An incident at its end."""
+    board = Board()
+    for minute, slo in itertools.product(range(30), SLOS):
+        at = f"2026-11-23T10:{minute:02}:00.000Z"
+        burn = 20.0 if minute > 22 else 0.1
+        board.apply(
+            "slo-budgets", budget(at, slo, burn_rate={"5m": burn, "1h": burn / 4}, remaining_pct=29.3)
+        )
+    board.apply("slo-budgets", budget(slo="search-availability", service="search", remaining_pct=98.0))
+    board.apply("latency-percentiles", percentiles())
+    board.note(START_MS + 1_320_000, "payment 2.5.0 begins to fail on POST /v1/charges")
+    board.apply("slo-alerts", alert("2026-11-23T10:24:10.000Z"))
+    board.apply("deploy-freezes", freeze("2026-11-23T10:25:30.000Z"))
+    board.apply("deploy-rollbacks", rollback("2026-11-23T10:28:10.000Z"))
+    return board
+
+
+def drawn(
+    board: Board, width: int = 120, height: int = 40, *, colour: bool = False, ascii_only: bool = False
+) -> str:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if ascii_only else "utf-8", newline="\n")
+    console = Console(
+        file=out,
+        width=width,
+        height=height,
+        force_terminal=colour,
+        color_system="truecolor" if colour else None,
+        legacy_windows=False,
+    )
+    console.print(LiveView(board, progress()), height=height)
+    out.flush()
+    out.seek(0)
+    return out.read()
+
+
+def test_the_whole_view_at_a_comfortable_size() -> None:
+    lines = [line.rstrip() for line in drawn(eventful()).splitlines()]
+    assert lines[:3] == [
+        "  burngate   a small shop's hour",
+        " event time 10:30:00 UTC · 12,034 events/s · sent 361,234 · clock 0:30 (60× slower) "
+        "· decided up to 10:29:00",
+        " " + "█" * 59 + "░" * 59,
+    ]
+    page = "\n".join(lines)
+    squeezed = " ".join(page.split())
+    assert "payment-availability 99.9 % ▁▁▁▁" in squeezed
+    assert "▁" * 10 + "█" * 7 + " █████▉░░" in squeezed
+    assert "█████▉░░░░░░░░░░░░░░  29.3 %     20.0×      5.0×  critical" in page
+    assert "FROZEN since 10:25:30  rolled back 2.5.0" in page
+    assert "payment 50.0 31 ms 640 ms 1.32 s FROZEN since" in squeezed
+    told = page[page.index("10:22:00") :].splitlines()
+    assert [line.split()[0] for line in told if line.strip()[:2] == "10"] == [
+        "10:22:00",
+        "10:24:10",
+        "10:25:30",
+        "10:28:10",
+    ]
+    assert "10:24:10  ● FIRING    payment-availability 5m > 14.4× (critical)" in page
+    assert "97 % of the bad requests: POST /v1/charges, version 2.5.0, canary" in page
+    assert "10:28:10  ◀ ROLLBACK  payment: take 2.5.0 back, to 2.4.0" in page
+
+
+def test_an_empty_board_says_what_it_waits_for() -> None:
+    assert "waiting for the first budgets" in drawn(Board())
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 66, 80, 92, 112, 200])
+@pytest.mark.parametrize("height", [5, 12, 24, 50])
+def test_nothing_is_wider_or_higher_than_the_terminal(width: int, height: int) -> None:
+    lines = drawn(eventful(), width, height).removesuffix("\n").split("\n")
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_a_narrow_terminal_keeps_the_numbers_that_matter(width: int) -> None:
+    page = drawn(eventful(), width, 40)
+    for essential in ("29.3 %", "20.0×", "critical", "FROZEN", "FIRING", "ROLLBACK"):
+        assert essential in page
+
+
+def test_a_low_terminal_keeps_the_newest_happenings_and_gives_up_details_first() -> None:
+    page = drawn(eventful(), 100, 20)
+    assert "take 2.5.0 back" in page
+    assert "97 % of the bad requests" not in page
+    assert "requests/s" not in drawn(eventful(), 100, 12)
+    assert "take 2.5.0 back" in drawn(eventful(), 100, 12)
+
+
+def test_colours_only_repeat_what_the_words_say() -> None:
+    console = Console(width=120)
+    coloured = drawn(eventful(), colour=True)
+    assert "\x1b[" in coloured
+    plain = "\n".join(segment.plain.rstrip() for segment in console.render_str(coloured).split("\n"))
+    assert "\x1b[" not in drawn(eventful())
+    assert plain.count("FIRING") == drawn(eventful()).count("FIRING")
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in drawn(eventful(), colour=True)
+    assert ";31" not in drawn(eventful(), colour=True)
+
+
+def test_a_terminal_without_unicode_gets_ascii_bars_and_marks() -> None:
+    page = drawn(eventful(), ascii_only=True)
+    assert "! FIRING" in page
+    assert "######" in page
+    assert "█" not in page
+
+
+@given(st.floats(-500, 500), st.integers(0, 80), st.sampled_from([UNICODE, ASCII]))
+def test_a_bar_is_as_wide_as_asked_whatever_the_percentage(
+    percent: float, width: int, glyphs: Glyphs
+) -> None:
+    filled, empty = glyphs.bar(percent, width)
+    assert len(filled) + len(empty) == width
+    if percent <= 0:
+        assert not filled
+    if percent >= 100:
+        assert not empty
+
+
+def test_a_sparkline_rises_with_the_burn_and_shows_gaps() -> None:
+    cells = [cell for cell, _ in UNICODE.sparkline([None, 0.0, 0.5, 2.0, 6.0, 14.4, 1000.0], 7)]
+    assert cells[0] == " "
+    assert cells[1:] == sorted(cells[1:])
+    assert cells[1] == "▁"
+    assert cells[-1] == "█"
+    assert UNICODE.sparkline([1.0] * 9, 4) == [(UNICODE.spark(1.0), 1.0)] * 4
+
+
+def test_plain_lines_tell_what_happens_with_its_reasons() -> None:
+    lines = [line for happening in eventful().happenings for line in happening_lines(happening)]
+    assert lines == [
+        "10:22:00            payment 2.5.0 begins to fail on POST /v1/charges",
+        "10:24:10  FIRING    payment-availability 5m > 14.4× (critical): "
+        "burning 15.2× over 5m and 38.1× over 30s",
+        "                    97 % of the bad requests: POST /v1/charges, version 2.5.0, canary",
+        "                    at this pace the budget is gone at 10:39:40",
+        "10:25:30  FROZEN    payment may not be deployed",
+        "                    payment-availability has 59.4 % of its budget left, below 60 %",
+        "10:28:10  ROLLBACK  payment: take 2.5.0 back, to 2.4.0",
+        "                    payment-availability has 29.3 % of its budget left, below 30 %",
+    ]
+
+
+def test_the_status_line_has_the_pace_the_alerts_and_the_least_budget() -> None:
+    board = eventful()
+    board.apply("dead-letters", dead_letter())
+    assert status_line(board, progress()) == (
+        "10:30:00  status    0:30 on the clock, 12,034 events/s, 361,234 sent, 1 dead letter, "
+        "1 alert firing, least budget: payment-availability 29.3 %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length_s", "shown"),
+    [(0, "0 s"), (59.6, "1 min"), (130, "2 min 10 s"), (3600, "1 h"), (3900, "1 h 5 min")],
+)
+def test_durations_are_in_two_units_at_most(length_s: float, shown: str) -> None:
+    assert text.duration(length_s) == shown
+
+
+@pytest.mark.parametrize(
+    ("length_s", "written"), [(30, "30s"), (300, "5m"), (5400, "90m"), (2_592_000, "30d")]
+)
+def test_windows_are_written_as_in_the_slo_file(length_s: int, written: str) -> None:
+    assert text.window(length_s) == written
