@@ -12,7 +12,7 @@ from stream.load.traffic import Shop
 
 _STEP_S = 0.1
 _MAX_PIECE_MS = 60_000
-"""Of event time in one piece: a broker that is slow makes the story slow, not its pieces large."""
+"""Of event time in one piece, however much is due: a slow broker makes the story slow, not pieces large."""
 _RECENT_S = 3.0
 
 
@@ -38,12 +38,13 @@ class Teller:
         began_s, from_ms = time.monotonic(), self.told_ms
         while until_ms is None or self.told_ms < until_ms:
             step_s = time.monotonic()
-            wanted_ms = from_ms + int((step_s - began_s) * speed * 1000)
-            limits_ms = [wanted_ms, self.told_ms + _MAX_PIECE_MS]
+            limits_ms = [from_ms + int((step_s - began_s) * speed * 1000)]
             limits_ms += [until_ms] if until_ms is not None else []
             limits_ms += [now_ms()] if now_ms is not None else []
-            await self._tell_until(max(self.told_ms, min(limits_ms)))
-            await asyncio.sleep(max(0.0, _STEP_S - (time.monotonic() - step_s)))
+            due_ms = max(self.told_ms, min(limits_ms))
+            await self._tell_until(min(due_ms, self.told_ms + _MAX_PIECE_MS))
+            rest_s = _STEP_S - (time.monotonic() - step_s)
+            await asyncio.sleep(max(0.0, rest_s) if self.told_ms == due_ms else 0)
 
     @property
     def elapsed_s(self) -> float:
