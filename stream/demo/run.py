@@ -12,7 +12,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -58,11 +59,11 @@ def run(
         raise UsageError(f"--duration {duration_s:g}: the hour can be told in 5 to {LENGTH_S:,} seconds")
     check_load(rate, LENGTH_S / duration_s, seed, None)
     console = console or Console()
-    with _signals_interrupt(), _surroundings(console) as (brokers, names, worker):
-        demo = Showing(console, brokers, names, worker, Shop(_start_ms(), seed=seed, rate=rate))
+    with _Interruption() as interruption, _surroundings(console) as (brokers, topics, worker):
+        demo = Showing(console, brokers, topics, worker, Shop(_start_ms(), seed=seed, rate=rate))
         is_live = console.is_terminal and not console.is_dumb_terminal and not headless
         try:
-            asyncio.run(demo.play(LENGTH_S / duration_s, is_live, keep_running))
+            interruption.run(demo.play(LENGTH_S / duration_s, is_live, keep_running))
         except KeyboardInterrupt:
             if demo.status is None:
                 raise
@@ -100,19 +101,40 @@ def _start_ms() -> int:
     return latest_ms - latest_ms % _ROUND_MS
 
 
-@contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM, and SIGHUP where it is not ignored, end the demo as Ctrl-C does."""
+class _Interruption:
+    """SIGTERM, and SIGHUP where it is not ignored, end the demo as Ctrl-C does. A context manager."""
 
-    def interrupt(_number: int, _frame: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._previous: dict[signal.Signals, Any] = {}
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in previous.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        """``asyncio.run``; raises ``KeyboardInterrupt`` when a signal came, once all tasks have ended."""
+
+        async def interruptible() -> None:
+            self._task = asyncio.current_task()
+            try:
+                await main
+            finally:
+                self._task = None
+
+        try:
+            asyncio.run(interruptible())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        if self._task is None:
+            raise KeyboardInterrupt
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def __enter__(self) -> _Interruption:
+        self._previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        for number, handler in self._previous.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -128,6 +128,6 @@ def dead_letter() -> Record:
         "source": {"topic": "request-events", "partition": 0, "offset": 7},
         "payload_b64": "",
         "payload_bytes": 0,
-        "payload_sha256": "",
+        "payload_sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "observed_at": None,
     }

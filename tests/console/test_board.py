@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from jsonschema import Draft202012Validator
 from signal_records import alert, budget, contributor, dead_letter, freeze, percentiles, rollback
 
 from stream.console.board import HISTORY, Board, Kind
 from stream.console.text import clock, epoch_ms
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 def board(*records: tuple[str, dict[str, object]]) -> Board:
@@ -139,3 +145,23 @@ def test_services_of_equal_name_in_two_namespaces_are_told_apart() -> None:
     shown = board(("slo-budgets", budget()), ("slo-budgets", budget(namespace="other", remaining_pct=1.0)))
     assert list(shown.objectives) == ["other/payment-availability", "shop/payment-availability"]
     assert len(shown.services) == 2
+
+
+@pytest.mark.parametrize(
+    ("schema", "record"),
+    [
+        ("budget", budget()),
+        ("alert", alert()),
+        ("alert", alert(state="resolved")),
+        ("freeze", freeze()),
+        ("freeze", freeze(state="open")),
+        ("rollback", rollback()),
+        ("percentiles", percentiles()),
+        ("deadletter", dead_letter()),
+    ],
+)
+def test_the_records_of_these_tests_are_as_published(schema: str, record: dict[str, object]) -> None:
+    found = [path for path in SCHEMAS.glob("*.schema.json") if f"burngate.{schema}/v1" in path.read_text()]
+    assert len(found) == 1
+    validator = Draft202012Validator(json.loads(found[0].read_text()))
+    assert [fault.message for fault in validator.iter_errors(record)] == []
