@@ -67,11 +67,12 @@ class LiveView:
 def _header(progress: Progress, board: Board, width: int, glyphs: Glyphs) -> RenderableType:
     told = text.clock(progress.told_ms)
     decided = text.clock(board.event_ms) if board.event_ms is not None else "–"
+    slower = f" ({progress.speed:.3g}× slower)" if progress.speed != 1 else ""
     facts = [
         ("event time ", f"{told} UTC"),
         ("", f"{text.count(progress.events_per_s)} events/s"),
         ("sent ", text.count(progress.sent)),
-        ("clock ", f"{text.stopwatch(progress.elapsed_s)} ({progress.speed:.3g}× slower)"),
+        ("clock ", text.stopwatch(progress.elapsed_s) + slower),
         ("decided up to ", decided),
     ]
     if board.dead_letters:

@@ -164,7 +164,7 @@ class Showing:
 
     def _progress(self, teller: Teller, speed: float) -> Progress:
         return Progress(
-            title=TITLE,
+            title=f"{TITLE}, metrics at {self._worker.metrics_url}",
             start_ms=self._shop.story.start_ms,
             length_s=LENGTH_S,
             told_ms=teller.told_ms,
