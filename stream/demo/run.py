@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -59,6 +60,8 @@ def run(
         raise UsageError(f"--duration {duration_s:g}: the hour can be told in 5 to {LENGTH_S:,} seconds")
     check_load(rate, LENGTH_S / duration_s, seed, None)
     console = console or Console()
+    # What they retry would be written across the screen; what they give up is raised.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with _Interruption() as interruption, _surroundings(console) as (brokers, topics, worker):
         demo = Showing(console, brokers, topics, worker, Shop(_start_ms(), seed=seed, rate=rate))
         is_live = console.is_terminal and not console.is_dumb_terminal and not headless
