@@ -48,8 +48,10 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}:{self.column}: {self.path}: {self.message}" if self.path else (
-            f"{self.file}:{self.line}:{self.column}: {self.message}"
+        text = (
+            f"{self.file}:{self.line}:{self.column}: {self.path}: {self.message}"
+            if self.path
+            else (f"{self.file}:{self.line}:{self.column}: {self.message}")
         )
         return f"{text} ({self.hint})" if self.hint else text
 

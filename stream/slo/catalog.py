@@ -1,0 +1,124 @@
+"""Which objectives look at which series, and how far back any of them looks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+from stream.model.objective import Calendar, Objective, Period, Slices
+from stream.slo.sli import column_name
+from stream.window.panes import DAY_S, grid_s
+from stream.wire.frame import SeriesKey
+
+NOMINAL_PERIOD_S = {
+    Period.DAY: DAY_S,
+    Period.WEEK: 7 * DAY_S,
+    Period.MONTH: 31 * DAY_S,
+    Period.QUARTER: 92 * DAY_S,
+    Period.YEAR: 366 * DAY_S,
+}
+"""The longest that each calendar window can be (contract, section 4, forgetting)."""
+
+
+def window_length_s(objective: Objective) -> int:
+    """Length of the SLO's time window; a calendar window's longest."""
+    window = objective.window
+    return NOMINAL_PERIOD_S[window.period] if isinstance(window, Calendar) else window.length_s
+
+
+def glob_pattern(globs: Iterable[str]) -> re.Pattern[str]:
+    """``*`` is any run, ``?`` is one character, everything else is itself; full match.
+
+    Each run takes the first place where what follows fits and never looks back (an atomic group), so that
+    no endpoint, however long, makes the match slow.
+    """
+
+    def literal(part: str) -> str:
+        return "".join("." if char == "?" else re.escape(char) for char in part)
+
+    def one(glob: str) -> str:
+        first, *rest = glob.split("*")
+        if not rest:
+            return literal(first)
+        middle = "".join(f"(?>.*?{literal(part)})" for part in rest[:-1] if part)
+        return f"{literal(first)}{middle}.*{literal(rest[-1])}"
+
+    return re.compile("|".join(f"(?:{one(glob)})" for glob in globs), re.DOTALL)
+
+
+class Catalog:
+    """The objectives, found by series. Rows are the objectives' places in file order."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
+        self.columns = {column_name(o.sli): o.sli for o in self.objectives}
+        self._of_service: dict[tuple[str, str], list[int]] = {}
+        for row, objective in enumerate(self.objectives):
+            self._of_service.setdefault((objective.namespace, objective.service), []).append(row)
+        self._names = [column_name(o.sli) for o in self.objectives]
+        self._globs = [glob_pattern(o.endpoints) if o.endpoints else None for o in self.objectives]
+
+    def has_service(self, namespace: str, service: str) -> bool:
+        return (namespace, service) in self._of_service
+
+    def rows_of(self, series: SeriesKey) -> list[int]:
+        """Rows of the objectives that look at a series."""
+        namespace, service, endpoint, _, _, track = series
+        found = []
+        for row in self._of_service.get((namespace, service), ()):
+            tracks, glob = self.objectives[row].tracks, self._globs[row]
+            if (not tracks or track in tracks) and (glob is None or glob.fullmatch(endpoint)):
+                found.append(row)
+        return found
+
+    def columns_of(self, series: SeriesKey) -> list[str]:
+        """Names of the distinct SLI columns that the series feeds, in file order."""
+        return list(dict.fromkeys(self._names[row] for row in self.rows_of(series)))
+
+    def rows_of_column(self, series: SeriesKey, column: str) -> list[int]:
+        return [row for row in self.rows_of(series) if self._names[row] == column]
+
+    @cached_property
+    def services(self) -> dict[tuple[str, str], list[int]]:
+        """(namespace, service) → rows, in file order."""
+        return self._of_service
+
+    @cached_property
+    def longest_window_s(self) -> int:
+        """The longest window of any SLO: time windows, alerting windows and slices."""
+        return max((longest_window_s(o) for o in self.objectives), default=0)
+
+    @cached_property
+    def longest_alerting_s(self) -> int:
+        return max((rule.window_s for o in self.objectives for rule in o.rules), default=0)
+
+    def too_late_before_s(self, watermark_ms: int) -> int:
+        """A pane that ends at or before this is dropped (contract, section 3)."""
+        grid = grid_s(self.longest_window_s)
+        return (watermark_ms - self.longest_window_s * 1000) // (grid * 1000) * grid
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the rules that partials depend on: who feeds which column."""
+        digest = hashlib.blake2b(digest_size=8)
+        for objective, name in zip(self.objectives, self._names, strict=True):
+            digest.update(repr((objective.service_key, name, objective.endpoints, objective.tracks)).encode())
+        return digest.hexdigest()
+
+
+def longest_window_s(objective: Objective) -> int:
+    """The longest window that this SLO looks at."""
+    slices = objective.slices.length_s if objective.slices else 0
+    return max(window_length_s(objective), slices, *(rule.window_s for rule in objective.rules), 0)
+
+
+def counting_key(objective: Objective) -> str:
+    """What an SLO's counts mean; where it stays the same, a change of the file keeps them."""
+    scope = repr((objective.endpoints, objective.tracks, _slices_key(objective.slices)))
+    return f"{objective.identity}|{objective.service}|{column_name(objective.sli)}|{scope}"
+
+
+def _slices_key(slices: Slices | None) -> tuple[int, str] | None:
+    return (slices.length_s, str(slices.allowed_bad_pct)) if slices else None

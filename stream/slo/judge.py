@@ -1,0 +1,115 @@
+"""What each series feeds, as arrays indexed by series: the cost per event does not grow with the SLOs."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.model.objective import Availability
+from stream.slo.catalog import Catalog
+from stream.slo.sli import verdicts
+from stream.wire.frame import Interner, SeriesKey
+
+T = TypeVar("T", bound=np.generic)
+
+
+def partition_of(namespace: str, service: str, partitions: int) -> int:
+    """The service's partition: CRC-32 of its key, the same on every worker and in every run."""
+    return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
+
+
+@dataclass(slots=True)
+class Feeds:
+    """Per series: the columns it feeds, by rank. Shapes [series, ranks]; −1 and NaN mean none."""
+
+    endpoint: NDArray[np.int64]
+    """[series] place of the series' endpoint in ``Judge.endpoints``; −1: no SLO looks at the service."""
+    target: NDArray[np.intp]
+    """[series] partition of the service."""
+    availability: NDArray[np.int64]
+    """Column id, an index into ``Judge.names``."""
+    latency: NDArray[np.int64]
+    threshold_ms: NDArray[np.float64]
+
+
+class Judge:
+    """Knows for every series of one interner which columns it feeds; learns new series as they come."""
+
+    def __init__(self, catalog: Catalog, interner: Interner, partitions: int = 1) -> None:
+        self.catalog = catalog
+        self.interner = interner
+        self.partitions = partitions
+        self.names = list(catalog.columns)
+        self._id = {name: i for i, name in enumerate(self.names)}
+        self.tables = np.zeros((max(1, len(self.names)), len(verdicts(Availability()))), np.int8)
+        for name, sli in catalog.columns.items():
+            if isinstance(sli, Availability):
+                self.tables[self._id[name]] = verdicts(sli)
+        self.endpoints: list[tuple[str, str, str]] = []
+        self._endpoint_ids: dict[tuple[str, str, str], int] = {}
+        self._known = 0
+        self._feeds = Feeds(
+            endpoint=np.empty(0, np.int64),
+            target=np.empty(0, np.intp),
+            availability=np.empty((0, 1), np.int64),
+            latency=np.empty((0, 1), np.int64),
+            threshold_ms=np.empty((0, 1), np.float64),
+        )
+
+    def feeds(self) -> Feeds:
+        """The arrays, grown to hold every series of the interner. Views: read, then let go."""
+        if self._known < len(self.interner):
+            self._learn(self.interner.keys[self._known :])
+        return self._feeds
+
+    def _learn(self, keys: list[SeriesKey]) -> None:
+        first, count = self._known, self._known + len(keys)
+        columns = [self.catalog.columns_of(key) for key in keys]
+        availability = [[c for c in cs if self._is_availability(c)] for cs in columns]
+        latency = [[c for c in cs if not self._is_availability(c)] for cs in columns]
+        f = self._feeds
+        capacity = max(count, 2 * len(f.endpoint)) if count > len(f.endpoint) else len(f.endpoint)
+        f.endpoint = _grown(f.endpoint, (capacity,), -1)
+        f.target = _grown(f.target, (capacity,), 0)
+        f.availability = _grown(f.availability, (capacity, max(map(len, availability))), -1)
+        f.latency = _grown(f.latency, (capacity, max(map(len, latency))), -1)
+        f.threshold_ms = _grown(f.threshold_ms, f.latency.shape, np.nan)
+        for row, key, availables, latencies in zip(
+            range(first, count), keys, availability, latency, strict=True
+        ):
+            if self.catalog.has_service(key[0], key[1]):
+                f.endpoint[row] = self._endpoint_id((key[0], key[1], key[2]))
+                f.target[row] = partition_of(key[0], key[1], self.partitions)
+            f.availability[row, : len(availables)] = [self._id[c] for c in availables]
+            f.latency[row, : len(latencies)] = [self._id[c] for c in latencies]
+            f.threshold_ms[row, : len(latencies)] = [self._threshold_ms(c) for c in latencies]
+        self._known = count
+
+    def _is_availability(self, column: str) -> bool:
+        return isinstance(self.catalog.columns[column], Availability)
+
+    def _threshold_ms(self, column: str) -> float:
+        sli = self.catalog.columns[column]
+        assert not isinstance(sli, Availability)
+        return float(sli.threshold_ms)
+
+    def _endpoint_id(self, key: tuple[str, str, str]) -> int:
+        known = self._endpoint_ids.get(key)
+        if known is None:
+            known = self._endpoint_ids[key] = len(self.endpoints)
+            self.endpoints.append(key)
+        return known
+
+
+def _grown(array: NDArray[T], shape: tuple[int, ...], fill: float) -> NDArray[T]:
+    """A copy of at least this shape, the new places filled; the array itself if it is large enough."""
+    shape = tuple(max(a, b) for a, b in zip(array.shape, shape, strict=True))
+    if shape == array.shape:
+        return array
+    grown = np.full(shape, fill, array.dtype)
+    grown[tuple(slice(0, n) for n in array.shape)] = array
+    return grown

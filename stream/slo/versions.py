@@ -1,0 +1,46 @@
+"""Which versions of a service have been seen: a rollback names the newest and the one before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.model.objective import PANE_S
+
+MAX_VERSIONS = 256
+"""Kept per service; beyond it the oldest is forgotten."""
+
+
+@dataclass(slots=True)
+class Seen:
+    first_ms: int
+    """Smallest ts."""
+    last_end_s: int
+    """End of the newest pane that holds an event of it."""
+
+
+class Versions:
+    """Versions of one service. One unseen for ``memory_s`` of event time is forgotten."""
+
+    def __init__(self, memory_s: int) -> None:
+        self.memory_s = memory_s
+        self.seen: dict[str, Seen] = {}
+
+    def observe(self, version: str, first_ms: int, pane: int) -> None:
+        """An event of a pane whose time has come (or a late one)."""
+        end_s = (pane + 1) * PANE_S
+        known = self.seen.get(version)
+        if known is None or known.last_end_s <= end_s - PANE_S - self.memory_s:
+            self.seen[version] = Seen(first_ms, end_s)
+            if len(self.seen) > MAX_VERSIONS:
+                del self.seen[min(self.seen, key=lambda v: (self.seen[v].first_ms, v))]
+            return
+        known.first_ms = min(known.first_ms, first_ms)
+        known.last_end_s = max(known.last_end_s, end_s)
+
+    def newest(self, tick_s: int) -> tuple[str | None, str | None]:
+        """(newest, the one before) at a tick, by smallest ts, ties by name; None where there is none."""
+        for version in [v for v, s in self.seen.items() if s.last_end_s <= tick_s - self.memory_s]:
+            del self.seen[version]
+        order = sorted(self.seen, key=lambda v: (self.seen[v].first_ms, v), reverse=True)
+        newest, previous, *_ = [*order, None, None]
+        return newest, previous

@@ -1,0 +1,94 @@
+"""Chunks: a source partition cut by a rule that only its own records decide.
+
+Whoever reads the records again, in whatever batches, cuts at the same places; that is what makes a repeat
+recognisable (DESIGN, "Counting exactly once"). The limits are constants of the format, not settings: two
+rules at once would overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.window.panes import PANE_MS
+from stream.wire.frame import Frame
+
+MAX_RECORDS = 50_000
+MAX_AGE_MS = 10_000
+"""A record whose Kafka timestamp is this much after the first's is the chunk's last."""
+MAX_ENTRIES = 16_384
+"""The record that brings the last of so many distinct (series, pane) entries is the chunk's last."""
+
+_PANE_BITS = 35
+"""The last pane of the year 9999 fits; series ids have the 28 bits above."""
+
+Ints = NDArray[np.int64]
+
+
+class Chunk:
+    """The open chunk of one source partition; [start, end) grows until the rule closes it."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.end = start
+        self.records = 0
+        self.closed = False
+        self._frames: list[Frame] = []
+        self._first_timestamp_ms: int | None = None
+        self._entries: Ints = np.empty(0, np.int64)
+        self._unmerged: list[Ints] = []
+        self._unmerged_count = 0
+
+    def extend(self, offsets: Ints, timestamps_ms: Ints, frame: Frame, begin: int, end: int) -> int:
+        """Take as many records of a delivered range as belong to the chunk; returns how many.
+
+        ``offsets`` and ``timestamps_ms`` have one element a record, ``frame`` holds the good ones among them
+        (``frame.row`` is the place in ``offsets``), [begin, end) is the offset range delivered: it must start
+        where the chunk ends.
+        """
+        assert begin == self.end, f"a hole before {begin}: the chunk ends at {self.end}"
+        assert not self.closed
+        size = self._fit(timestamps_ms, frame)
+        self.closed = size >= 0
+        count = size if self.closed else len(offsets)
+        self.records += count
+        self.end = int(offsets[count - 1]) + 1 if self.closed else end
+        if len(frame):
+            self._frames.append(frame.slice(0, int(np.searchsorted(frame.row, count))))
+        return count
+
+    def frame(self, empty: Frame) -> Frame:
+        """All good events of the chunk so far; ``empty`` is given back when there is none."""
+        if not self._frames:
+            return empty
+        if len(self._frames) > 1:
+            self._frames = [Frame.concat(self._frames)]
+        return self._frames[0]
+
+    def _fit(self, timestamps_ms: Ints, frame: Frame) -> int:
+        """The number of these records up to and including the chunk's last; −1: none of them is the last."""
+        if not len(timestamps_ms):
+            return -1
+        if self._first_timestamp_ms is None:
+            self._first_timestamp_ms = int(timestamps_ms[0])
+        old = np.flatnonzero(timestamps_ms - self._first_timestamp_ms >= MAX_AGE_MS)
+        sizes = [int(old[0]) + 1] if len(old) else []
+        if self.records + len(timestamps_ms) >= MAX_RECORDS:
+            sizes.append(MAX_RECORDS - self.records)
+        limit = min(sizes, default=len(timestamps_ms))
+        full = self._fit_entries(frame.slice(0, int(np.searchsorted(frame.row, limit))))
+        return full if full >= 0 else min(sizes, default=-1)
+
+    def _fit_entries(self, frame: Frame) -> int:
+        """As :meth:`_fit`, for the limit on distinct entries alone; remembers the entries."""
+        codes = frame.series.astype(np.int64) << _PANE_BITS | frame.ts_ms // PANE_MS
+        if len(self._entries) + self._unmerged_count + len(codes) < MAX_ENTRIES:
+            self._unmerged.append(codes)
+            self._unmerged_count += len(codes)
+            return -1
+        seen = np.unique(np.concatenate([self._entries, *self._unmerged]))
+        fresh, first = np.unique(codes, return_index=True)
+        first = np.sort(first[~np.isin(fresh, seen, assume_unique=True)])
+        self._entries, self._unmerged, self._unmerged_count = np.union1d(seen, codes), [], 0
+        room = MAX_ENTRIES - len(seen)
+        return int(frame.row[first[room - 1]]) + 1 if len(first) >= room else -1
