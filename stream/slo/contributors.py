@@ -16,13 +16,16 @@ def contributors(ledger: Ledger, row: int, tick_s: int, window_s: int) -> list[d
     Counts are weighted requests over the long window; share is of all its errors.
     """
     pairs = np.array(sorted(ledger.registry.pairs_of_row.get(row, ())), np.int64)
-    weights, bad_weights = ledger.history.totals(pairs, tick_s, window_s)
-    all_bad = sum(bad_weights)
-    found = []
-    for pair, weight, bad_weight in zip(pairs.tolist(), weights, bad_weights, strict=True):
-        if bad_weight > 0:
-            _, _, endpoint, method, version, track = ledger.registry.name(pair)[0]
-            found.append((-bad_weight, endpoint, method, version, track, weight))
+    found: dict[tuple[str, str, str, str], tuple[int, int]] = {}
+    for pair, weight, bad in zip(
+        pairs.tolist(), *ledger.history.totals(pairs, tick_s, window_s), strict=True
+    ):
+        _, _, endpoint, method, version, track = ledger.registry.name(pair)[0]
+        name = endpoint, method, version, track
+        before = found.get(name, (0, 0))
+        found[name] = before[0] + weight, before[1] + bad
+    all_bad = sum(bad for _, bad in found.values())
+    guilty = sorted((-bad, name, weight) for name, (weight, bad) in found.items() if bad > 0)
     return [
         {
             "endpoint": endpoint,
@@ -33,5 +36,5 @@ def contributors(ledger: Ledger, row: int, tick_s: int, window_s: int) -> list[d
             "total": weight / MILLION,
             "share": -bad / all_bad,
         }
-        for bad, endpoint, method, version, track, weight in sorted(found)[:MOST]
+        for bad, (endpoint, method, version, track), weight in guilty[:MOST]
     ]

@@ -1,0 +1,132 @@
+"""Output records of the SLO evaluators (contract, section 5). A record is a function of counts and times alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+from stream.model.objective import BurnRule, Rolling
+from stream.slo.alerts import Change
+from stream.slo.contributors import contributors
+from stream.slo.ledger import Ledger
+from stream.slo.reading import (
+    Plan,
+    budget,
+    burn,
+    burn_by_window,
+    counts,
+    exhausts_at,
+    short_window,
+    window_span_s,
+)
+from stream.window.sums import MILLION
+from stream.wire.rfc3339 import format_ms
+from stream.wire.signal import Signal
+
+
+def at(tick_s: int) -> str:
+    return format_ms(tick_s * 1000)
+
+
+def _id(*parts: object) -> str:
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+def alert(
+    ledger: Ledger, row: int, plan: Plan, rule: BurnRule, change: Change, starts_at_s: int, tick_s: int
+) -> Signal:
+    o, short = plan.objective, short_window(rule)
+    value: dict[str, object] = {
+        "schema": "burngate.alert/v1",
+        "id": _id(o.identity, rule.window_s, rule.short_window_s, rule.threshold.normalize(), starts_at_s),
+        "state": change.value,
+        "slo": o.name,
+        "namespace": o.namespace,
+        "service": o.service,
+        "severity": rule.severity,
+        "rule": {
+            "window_s": rule.window_s,
+            "short_window_s": rule.short_window_s,
+            "burn_rate_threshold": float(rule.threshold),
+        },
+        "burn_rate": {
+            "long": burn(ledger, row, plan, Rolling(rule.window_s)),
+            "short": burn(ledger, row, plan, short) if short else None,
+        },
+        "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
+        "starts_at": at(starts_at_s),
+        "ends_at": at(tick_s) if change is Change.RESOLVED else None,
+        "evaluated_at": at(tick_s),
+        "channels": list(rule.channels),
+        "contributors": contributors(ledger, row, tick_s, rule.window_s),
+        "exhausts_at": exhausts_at(ledger, row, plan, tick_s),
+    }
+    return Signal("slo-alerts", o.service_key, value)
+
+
+def slo_budget(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
+    o = plan.objective
+    now = budget(ledger, row, plan, tick_s)
+    bad, count = counts(ledger, row, o.window)
+    value: dict[str, object] = {
+        "schema": "burngate.budget/v1",
+        "slo": o.name,
+        "namespace": o.namespace,
+        "service": o.service,
+        "target_pct": float(o.target_pct),
+        "window_s": window_span_s(ledger, row, plan, tick_s)[1],
+        "good": (count - bad) / MILLION,
+        "bad": bad / MILLION,
+        "total": count / MILLION,
+        "remaining_pct": now.remaining_pct(),
+        "consumed_pct": now.consumed_pct(),
+        "sli_pct": 100 * (count - bad) / count if count else None,
+        "burn_rate": burn_by_window(ledger, row, plan),
+        "exhausts_at": exhausts_at(ledger, row, plan, tick_s),
+        "evaluated_at": at(tick_s),
+    }
+    return Signal("slo-budgets", o.identity, value)
+
+
+def freeze(
+    ledger: Ledger, service: tuple[str, str], below: list[tuple[int, Plan]], frozen: bool, tick_s: int
+) -> Signal:
+    """A service's transition; ``below`` are its SLOs under their threshold."""
+    reasons = []
+    for row, plan in sorted(below, key=lambda found: found[1].objective.name):
+        assert plan.objective.freeze_below_pct is not None
+        reasons.append(
+            {
+                "slo": plan.objective.name,
+                "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
+                "threshold_pct": float(plan.objective.freeze_below_pct),
+            }
+        )
+    value: dict[str, object] = {
+        "schema": "burngate.freeze/v1",
+        "namespace": service[0],
+        "service": service[1],
+        "state": "frozen" if frozen else "open",
+        "since": at(tick_s),
+        "evaluated_at": at(tick_s),
+        "reasons": reasons if frozen else [],
+    }
+    return Signal("deploy-freezes", "/".join(service), value)
+
+
+def rollback(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
+    o = plan.objective
+    assert o.rollback_below_pct is not None
+    version, previous = ledger.versions[o.namespace, o.service].newest(tick_s)
+    value: dict[str, object] = {
+        "schema": "burngate.rollback/v1",
+        "id": _id("rollback", o.identity, tick_s),
+        "namespace": o.namespace,
+        "service": o.service,
+        "slo": o.name,
+        "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
+        "threshold_pct": float(o.rollback_below_pct),
+        "version": version,
+        "previous_version": previous,
+        "evaluated_at": at(tick_s),
+    }
+    return Signal("deploy-rollbacks", o.service_key, value)
