@@ -79,7 +79,7 @@ class Percentiles:
 
     def _values(self, digests: DigestSet, named: bool) -> Iterator[tuple[EndpointKey, Sequence[float]]]:
         quantiles = digests.quantiles(_QS)
-        columns = np.column_stack([digests.count, quantiles, digests.low, digests.high, digests.means_of])
+        columns = np.column_stack([digests.count, quantiles, digests.low, digests.high, digests.averages()])
         for i, row in zip(digests.keys.tolist(), columns.tolist(), strict=True):
             namespace, service, endpoint = self.endpoints[i]
             if not named:
@@ -101,5 +101,5 @@ def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], 
         **dict(zip((*QUANTILES, "min", "max", "mean"), numbers, strict=True)),
         "evaluated_at": format_ms(tick_s * 1000),
     }
-    place = f"{namespace}/{service}" + (f"{endpoint}" if named and endpoint.startswith("/") else f"/{endpoint}")
-    return Signal("latency-percentiles", f"{place if named else f'{namespace}/{service}'}|{window_s}", value)
+    service_key = f"{namespace}/{service}|{window_s}"
+    return Signal("latency-percentiles", f"{service_key}|{endpoint}" if named else service_key, value)

@@ -1,0 +1,59 @@
+"""Digests as bytes: a version, two lengths, then the columns. Never pickled."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from stream.sketch.digest_set import DigestSet
+
+VERSION = 1
+_HEADER = struct.Struct("<BII")
+_PER_KEY = (("keys", "<i8"), ("count", "<i8"), ("total", "<f8"), ("low", "<f8"), ("high", "<f8"))
+
+
+def to_bytes(digests: DigestSet) -> bytes:
+    """Little-endian columns: 44 bytes a digest, 16 a centroid (8 of them for the weight)."""
+    parts = [_HEADER.pack(VERSION, len(digests.keys), len(digests.means))]
+    parts += [getattr(digests, name).astype(kind).tobytes() for name, kind in _PER_KEY]
+    parts.append(np.diff(digests.offsets).astype("<u4").tobytes())
+    parts += [digests.means.astype("<f8").tobytes(), digests.weights.astype("<f8").tobytes()]
+    return b"".join(parts)
+
+
+def from_bytes(data: bytes) -> DigestSet:
+    """Raises ValueError when the bytes are not what :func:`to_bytes` writes."""
+    if len(data) < _HEADER.size:
+        raise ValueError(f"{len(data)} bytes are no digests")
+    version, k, n = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise ValueError(f"digests of version {version}, expected {VERSION}")
+    if len(data) != _HEADER.size + 44 * k + 16 * n:
+        raise ValueError(f"{len(data)} bytes do not hold {k} digests of {n} centroids")
+    place = _HEADER.size
+
+    def column(kind: str, length: int) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
+        nonlocal place
+        found = np.frombuffer(data, kind, length, place)
+        place += found.nbytes
+        return found.astype(np.dtype(kind).newbyteorder("="))
+
+    keys, count, total, low, high = (column(kind, k) for _, kind in _PER_KEY)
+    sizes = column("<u4", k).astype(np.int64)
+    means, weights = column("<f8", n), column("<f8", n)
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    sound = (
+        offsets[-1] == n
+        and (sizes > 0).all()
+        and (keys[1:] > keys[:-1]).all()
+        and (count > 0).all()
+        and all(np.isfinite(c).all() for c in (total, low, high, means, weights))
+        and (weights > 0).all()
+        and (low <= high).all()
+        and (np.diff(means)[np.diff(np.repeat(np.arange(k), sizes)) == 0] >= 0).all()
+    )
+    if not sound:
+        raise ValueError("the digests' columns contradict one another")
+    weight = np.add.reduceat(weights, offsets[:-1]) if k else np.empty(0)
+    return DigestSet(keys, count, weight, total, low, high, offsets, means, weights)

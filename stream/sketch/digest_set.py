@@ -1,0 +1,228 @@
+"""Many t-digests in one struct of arrays: every operation is one numpy pass over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.sketch.compress import cluster_starts, is_atom
+from stream.sketch.order import segmented_order
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True, eq=False)
+class DigestSet:
+    """k digests, one for each key, with n centroids in all.
+
+    Quantiles follow Hazen: of n values the i-th smallest (from 1) sits at rank (i − ½)/n, with straight lines
+    between neighbours; many equal values (an atom) span their ranks as a step.
+    """
+
+    keys: Ints
+    """[k], ascending, distinct."""
+    count: Ints
+    """[k] number of values, unweighted."""
+    weight: Floats
+    """[k] Σw."""
+    total: Floats
+    """[k] Σw·x."""
+    low: Floats
+    """[k] smallest value, exact; ``high`` the largest."""
+    high: Floats
+    offsets: Ints
+    """[k+1] where each digest's centroids lie in ``means`` and ``weights``."""
+    means: Floats
+    """[n], ascending within a digest."""
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def empty(cls) -> DigestSet:
+        i, f = np.empty(0, np.int64), np.empty(0, np.float64)
+        return cls(i, i, f, f, f, f, np.zeros(1, np.int64), f, f)
+
+    @classmethod
+    def from_values(cls, keys: Ints, values: Floats, weights: Floats | None = None) -> DigestSet:
+        """Digests of values by key; int64[n], finite float64[n] ≥ 0, weights > 0 (None: all 1).
+
+        A function of the set of (key, value, weight): their order does not matter.
+        """
+        if not len(keys):
+            return cls.empty()
+        weights = np.ones(len(values)) if weights is None else weights
+        distinct, segment = np.unique(keys, return_inverse=True)
+        # Adding zero turns −0.0 into 0.0, whose bits sort as its value does.
+        order = segmented_order(segment.astype(np.int64), values + 0.0)
+        segment, values, weights = segment[order], values[order] + 0.0, weights[order]
+        offsets = np.searchsorted(segment, np.arange(len(distinct) + 1))
+        return cls._compressed(
+            distinct,
+            np.diff(offsets),
+            np.add.reduceat(weights * values, offsets[:-1]),
+            values[offsets[:-1]],
+            values[offsets[1:] - 1],
+            segment,
+            values,
+            weights,
+        )
+
+    @classmethod
+    def merge(cls, sets: Sequence[DigestSet]) -> DigestSet:
+        """The union of keys, digests of equal keys merged; the order of ``sets`` does not matter."""
+        sets = [one for one in sets if len(one.keys)]
+        if len(sets) <= 1:
+            return sets[0] if sets else cls.empty()
+        keys = np.concatenate([one.keys for one in sets])
+        return cls._merged(
+            keys,
+            np.concatenate([one.count for one in sets]),
+            np.concatenate([one.total for one in sets]),
+            np.concatenate([one.low for one in sets]),
+            np.concatenate([one.high for one in sets]),
+            np.concatenate([np.diff(one.offsets) for one in sets]),
+            np.concatenate([one.means for one in sets]),
+            np.concatenate([one.weights for one in sets]),
+        )
+
+    @classmethod
+    def _merged(
+        cls,
+        keys: Ints,
+        count: Ints,
+        total: Floats,
+        low: Floats,
+        high: Floats,
+        sizes: Ints,
+        means: Floats,
+        weights: Floats,
+    ) -> DigestSet:
+        """Digests whose keys may repeat, in any order, merged by key."""
+        distinct, place = np.unique(keys, return_inverse=True)
+        # Sums of floats depend on their order: fix it by value.
+        rank = np.lexsort((total, place))
+        starts = np.searchsorted(place[rank], np.arange(len(distinct)))
+        segment = np.repeat(place, sizes).astype(np.int64)
+        order = segmented_order(segment, means, weights.astype(np.float32))
+        return cls._compressed(
+            distinct,
+            np.add.reduceat(count[rank], starts),
+            np.add.reduceat(total[rank], starts),
+            np.minimum.reduceat(low[rank], starts),
+            np.maximum.reduceat(high[rank], starts),
+            segment[order],
+            means[order],
+            weights[order],
+        )
+
+    @classmethod
+    def _compressed(
+        cls,
+        keys: Ints,
+        count: Ints,
+        total: Floats,
+        low: Floats,
+        high: Floats,
+        segment: Ints,
+        means: Floats,
+        weights: Floats,
+    ) -> DigestSet:
+        """Digests from sorted centroids: equal values become one first, then clusters are formed."""
+        new = np.ones(len(means), np.bool_)
+        new[1:] = (means[1:] != means[:-1]) | (segment[1:] != segment[:-1])
+        if not new.all():
+            starts = np.flatnonzero(new)
+            segment, means, weights = segment[starts], means[starts], np.add.reduceat(weights, starts)
+        offsets = np.searchsorted(segment, np.arange(len(keys) + 1))
+        starts = np.flatnonzero(cluster_starts(offsets, weights))
+        if len(starts) < len(means):
+            ends = np.append(starts[1:], len(means)) - 1
+            heavier = np.add.reduceat(weights, starts)
+            # Rounding must not carry a mean past the values it stands for.
+            means = np.clip(np.add.reduceat(means * weights, starts) / heavier, means[starts], means[ends])
+            segment, weights = segment[starts], heavier
+            offsets = np.searchsorted(segment, np.arange(len(keys) + 1))
+        weight = np.add.reduceat(weights, offsets[:-1])
+        return cls(keys, count, weight, total, low, high, offsets, means, weights)
+
+    def remap(self, new_keys: Ints) -> DigestSet:
+        """The same digests under other keys, one for each digest; those that share a key merge."""
+        if not len(self.keys):
+            return self
+        if (new_keys[1:] > new_keys[:-1]).all():
+            return DigestSet(
+                new_keys.astype(np.int64),
+                self.count,
+                self.weight,
+                self.total,
+                self.low,
+                self.high,
+                self.offsets,
+                self.means,
+                self.weights,
+            )
+        return DigestSet._merged(
+            new_keys.astype(np.int64),
+            self.count,
+            self.total,
+            self.low,
+            self.high,
+            np.diff(self.offsets),
+            self.means,
+            self.weights,
+        )
+
+    def select(self, which: NDArray[np.bool_]) -> DigestSet:
+        """The digests of a mask over keys."""
+        if which.all():
+            return self
+        sizes = np.diff(self.offsets)
+        mine = np.repeat(which, sizes)
+        return DigestSet(
+            self.keys[which],
+            self.count[which],
+            self.weight[which],
+            self.total[which],
+            self.low[which],
+            self.high[which],
+            np.concatenate(([0], np.cumsum(sizes[which]))),
+            self.means[mine],
+            self.weights[mine],
+        )
+
+    def averages(self) -> Floats:
+        """[k] weighted mean of all values, within [low, high]."""
+        return np.clip(self.total / self.weight, self.low, self.high)
+
+    def quantiles(self, qs: Sequence[float]) -> Floats:
+        """float64[k, len(qs)], ascending where ``qs`` are, within [low, high]; ``qs`` in [0, 1]."""
+        if not len(self.keys):
+            return np.empty((0, len(qs)))
+        sizes = np.diff(self.offsets)
+        ends = np.cumsum(self.weights)
+        starts = ends - self.weights
+        base = np.repeat(starts[self.offsets[:-1]], sizes)
+        whole = np.repeat(self.weight, sizes)
+        below, above = (starts - base) / whole, (ends - base) / whole
+        middle = (below + above) / 2
+        step = is_atom(self.offsets, self.weights) & (self.weights > np.repeat(self.weight / self.count, sizes))
+        knot = np.empty(2 * len(self.means))
+        knot[0::2], knot[1::2] = np.where(step, below, middle), np.where(step, above, middle)
+        value = np.repeat(self.means, 2)
+        number = np.repeat(np.arange(len(self.keys)), 2 * sizes)
+        wanted = np.asarray(qs, np.float64)
+        found = np.searchsorted(number + knot, (np.arange(len(self.keys))[:, None] + wanted).ravel(), "right")
+        first, last = np.repeat(2 * self.offsets[:-1], len(qs)), np.repeat(2 * self.offsets[1:] - 1, len(qs))
+        right = np.clip(found, first, last)
+        left = np.clip(found - 1, first, last)
+        width = knot[right] - knot[left]
+        q = np.tile(wanted, len(self.keys))
+        share = np.clip((q - knot[left]) / np.where(width > 0, width, 1), 0, 1)
+        result = (value[left] + share * (value[right] - value[left])).reshape(len(self.keys), len(qs))
+        return np.clip(result, self.low[:, None], self.high[:, None])

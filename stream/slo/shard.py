@@ -1,0 +1,104 @@
+"""Stage two of one service partition: tallies in, event time forward, signals out.
+
+The state as of a tick T holds every event before T that had arrived; T is decided once the watermark is at
+or past it (contract, section 3). Ticks at which nothing can happen are skipped, however many they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from stream.errors import InvariantError
+from stream.model.objective import PANE_S
+from stream.slo.catalog import Catalog
+from stream.slo.contribution import Contribution, contribution
+from stream.slo.evaluator import Evaluator
+from stream.slo.ledger import Ledger
+from stream.slo.percentiles import Percentiles
+from stream.window.panes import HOUR_S, MINUTE_S, tick_at_or_before
+from stream.window.upsert import Span, Verdict, judge
+from stream.wire.signal import Signal
+from stream.wire.tally import Tally
+
+
+class Shard:
+    """All that is known of the services of one partition."""
+
+    def __init__(self, catalog: Catalog, max_series: int) -> None:
+        self.catalog = catalog
+        self.ledger = Ledger(catalog, max_series)
+        self.evaluator = Evaluator(self.ledger)
+        self.percentiles = Percentiles(max_series)
+        self.spans: dict[int, Span] = {}
+        """By source partition: what its open contribution covers."""
+        self.open: dict[int, Contribution] = {}
+        self._coming: list[int] = []
+        """Heap of panes that hold an event and wait for their tick."""
+        self._newest_s: int | None = None
+        """End of the newest pane that had its tick and holds an event."""
+
+    def observe(self, source: int, span: Span, tally: Tally, watermark_ms: int | None) -> Verdict:
+        """Count a partial. ``watermark_ms`` is event time as it was decided before the partial came.
+
+        Raises InvariantError when the span overlaps another cutting of the same records.
+        """
+        verdict = judge(self.spans.get(source), span)
+        if verdict is Verdict.IGNORE:
+            return verdict
+        if verdict is Verdict.OVERLAP:
+            raise InvariantError(f"source {source}: {span} overlaps {self.spans[source]}")
+        if verdict is Verdict.FOLD:
+            self.percentiles.fold(source)
+        new = contribution(tally, self.ledger.registry)
+        old = self.open.get(source) if verdict is Verdict.REPLACE else None
+        self.ledger.observe(new, old, watermark_ms)
+        oldest_minute = 0 if self.ledger.decided_s is None else self.ledger.decided_s // MINUTE_S - 60
+        self.percentiles.open(source, tally, oldest_minute)
+        self.spans[source], self.open[source] = span, new
+        for pane, _ in new.events:
+            self._note(pane)
+        return verdict
+
+    def _note(self, pane: int) -> None:
+        end_s, decided_s = (pane + 1) * PANE_S, self.ledger.decided_s
+        if decided_s is None or end_s > decided_s:
+            if pane not in self._coming:
+                heappush(self._coming, pane)
+        elif self._newest_s is None or end_s > self._newest_s:
+            self._newest_s = end_s
+
+    def advance(self, watermark_ms: int) -> Iterator[Signal]:
+        """Decide every tick that the watermark has reached, in order."""
+        last_s = tick_at_or_before(watermark_ms)
+        while (tick_s := self._next_tick(last_s)) is not None:
+            yield from self._tick(tick_s)
+        if self.ledger.decided_s is None or self.ledger.decided_s < last_s:
+            self.ledger.decided_s = last_s
+
+    def _tick(self, tick_s: int) -> Iterator[Signal]:
+        while self._coming and (self._coming[0] + 1) * PANE_S <= tick_s:
+            self._newest_s = (heappop(self._coming) + 1) * PANE_S
+        self.ledger.move_to(tick_s)
+        yield from self.evaluator.evaluate(tick_s)
+        if tick_s % MINUTE_S == 0:
+            yield from self.percentiles.at(tick_s)
+
+    def _next_tick(self, last_s: int) -> int | None:
+        """The next tick up to ``last_s`` at which something may be due; None when there is none."""
+        due = [(self._coming[0] + 1) * PANE_S] if self._coming else []
+        decided_s = self.ledger.decided_s
+        if decided_s is not None and self._newest_s is not None:
+            if decided_s < self._newest_s + self._memory_s:
+                due.append(decided_s + PANE_S)
+            forgetting_s = self.evaluator.next_forgetting_s()
+            if forgetting_s is not None:
+                due.append(max(decided_s + PANE_S, forgetting_s))
+        tick_s = min(due, default=None)
+        return tick_s if tick_s is not None and tick_s <= last_s else None
+
+    @property
+    def _memory_s(self) -> int:
+        """So long after its newest event a shard is empty: the longest window, the hour that percentiles
+        and late slices look back, and the coarsest grids on top."""
+        return self.catalog.longest_window_s + 3 * HOUR_S
