@@ -1,1 +1,110 @@
-"""Ingest to decision, top to bottom."""
+"""From bytes to decisions, top to bottom, without Kafka: what replay, tests and the worker share.
+
+Stage one (:class:`Rules`, decode, tally) turns request events into tallies; stage two (``Shard``) counts them
+and decides. :class:`Feed` puts both together for events that come in one order, as in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import numpy as np
+
+from stream.model.objective import Objective
+from stream.slo.catalog import Catalog
+from stream.slo.judge import Judge
+from stream.slo.shard import Shard
+from stream.slo.tally import tally
+from stream.window.panes import PANE_MS, tick_at_or_before
+from stream.window.upsert import Span
+from stream.wire.decode import decode
+from stream.wire.frame import Frame, Interner
+from stream.wire.reject import Reject
+from stream.wire.signal import Signal
+
+MAX_INTERNED = 250_000
+"""Series that one numbering may hold before a new one is begun, so that memory stays bounded."""
+
+ALLOWED_LATENESS = timedelta(seconds=5)
+MAX_SERIES = 100_000
+
+
+class Lexicon:
+    """A numbering of series, and what the rules make of each. Bounded: :meth:`renewed` begins anew."""
+
+    def __init__(self, catalog: Catalog, partitions: int = 1) -> None:
+        self.catalog = catalog
+        self.partitions = partitions
+        self.interner = Interner()
+        self.judge = Judge(catalog, self.interner, partitions)
+
+    def renewed(self) -> Lexicon:
+        """This one while there is room in it, else a new one."""
+        full = len(self.interner) > MAX_INTERNED
+        return Lexicon(self.catalog, self.partitions) if full else self
+
+
+class Feed:
+    """The whole job for one ordered stream of events: one source partition, one shard, no wall clock."""
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        allowed_lateness: timedelta = ALLOWED_LATENESS,
+        max_series: int = MAX_SERIES,
+    ) -> None:
+        catalog = Catalog(objectives)
+        self.shard = Shard(catalog, max_series)
+        self.lateness_ms = allowed_lateness // timedelta(milliseconds=1)
+        self.largest_ms: int | None = None
+        self.events = 0
+        self._lexicon = Lexicon(catalog)
+
+    def decode(self, values: Sequence[bytes]) -> tuple[Frame, list[Reject]]:
+        self._lexicon = self._lexicon.renewed()
+        return decode(values, self._lexicon.interner, None)
+
+    def watermark_ms(self, largest_ms: int | None) -> int | None:
+        return None if largest_ms is None else largest_ms - self.lateness_ms
+
+    def push(self, frame: Frame) -> Iterator[Signal]:
+        """Count events in their order, and decide each tick with exactly what had arrived by then.
+
+        An event whose pane was decided before it came counts only from the next tick on; so the frame is cut
+        where such an event follows a tick that the frame itself brought about. Without disorder beyond the
+        allowed lateness there is no such event, and the frame is counted in one go.
+        """
+        if not len(frame):
+            return
+        before = self._largest_before(frame)
+        decided = (before - self.lateness_ms) // PANE_MS
+        late = np.flatnonzero(frame.ts_ms // PANE_MS < decided)
+        start = 0
+        while start < len(frame):
+            cuts = late[(late > start) & (decided[late] > decided[start])]
+            stop = int(cuts[0]) if len(cuts) else len(frame)
+            yield from self._count(frame.slice(start, stop))
+            start = stop
+
+    def _largest_before(self, frame: Frame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The largest ts before each event; before the first of all, so small that nothing is decided."""
+        largest = np.maximum.accumulate(frame.ts_ms)
+        first = -(2**60) if self.largest_ms is None else self.largest_ms
+        return np.concatenate(([first], np.maximum(largest[:-1], first)))
+
+    def _count(self, frame: Frame) -> Iterator[Signal]:
+        counted, _ = tally(frame, self._lexicon.judge)
+        span = Span(0, self.events, self.events + len(frame))
+        self.shard.observe(0, span, counted, self.watermark_ms(self.largest_ms))
+        self.events += len(frame)
+        largest_ms = int(frame.ts_ms.max())
+        self.largest_ms = largest_ms if self.largest_ms is None else max(self.largest_ms, largest_ms)
+        yield from self.shard.advance(self.largest_ms - self.lateness_ms)
+
+    def finish(self) -> Iterator[Signal]:
+        """After the last event: everything due up to the first tick past it."""
+        if self.largest_ms is not None:
+            end_ms = (self.largest_ms // PANE_MS + 1) * PANE_MS
+            assert tick_at_or_before(end_ms) * 1000 == end_ms
+            yield from self.shard.advance(end_ms)
