@@ -1,7 +1,8 @@
 """From bytes to decisions, top to bottom, without Kafka: what replay, tests and the worker share.
 
-Stage one (:class:`Rules`, decode, tally) turns request events into tallies; stage two (``Shard``) counts them
-and decides. :class:`Feed` puts both together for events that come in one order, as in a file.
+Stage one (decode, tally) turns request events into counts per series and pane; stage two (``Shard``) sums them
+over windows and decides. :class:`Feed` puts both together for events that come in one order, as in a file. In a
+worker the two are apart, with Kafka between them: ``slo/intake.py`` is stage one of a source partition.
 """
 
 from __future__ import annotations
@@ -13,36 +14,18 @@ import numpy as np
 
 from stream.model.objective import Objective
 from stream.slo.catalog import Catalog
-from stream.slo.judge import Judge
+from stream.slo.lexicon import Lexicon
 from stream.slo.shard import Shard
 from stream.slo.tally import tally
 from stream.window.panes import PANE_MS, tick_at_or_before
 from stream.window.upsert import Span
 from stream.wire.decode import decode
-from stream.wire.frame import Frame, Interner
+from stream.wire.frame import Frame
 from stream.wire.reject import Reject
 from stream.wire.signal import Signal
 
-MAX_INTERNED = 250_000
-"""Series that one numbering may hold before a new one is begun, so that memory stays bounded."""
-
 ALLOWED_LATENESS = timedelta(seconds=5)
 MAX_SERIES = 100_000
-
-
-class Lexicon:
-    """A numbering of series, and what the rules make of each. Bounded: :meth:`renewed` begins anew."""
-
-    def __init__(self, catalog: Catalog, partitions: int = 1) -> None:
-        self.catalog = catalog
-        self.partitions = partitions
-        self.interner = Interner()
-        self.judge = Judge(catalog, self.interner, partitions)
-
-    def renewed(self) -> Lexicon:
-        """This one while there is room in it, else a new one."""
-        full = len(self.interner) > MAX_INTERNED
-        return Lexicon(self.catalog, self.partitions) if full else self
 
 
 class Feed:

@@ -1,0 +1,154 @@
+"""Stage one of one source partition: delivered records in, partials and dead letters out. No clock, no I/O.
+
+A partial is sent at a chunk's end, when the partition's watermark passes a tick, and when its reader asks
+because nothing more comes; never on a timer, which would undo the combining (DESIGN, "Counting exactly once").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.slo.lexicon import Lexicon
+from stream.slo.tally import tally
+from stream.window.chunk import Chunk
+from stream.window.panes import PANE_MS
+from stream.wire.decode import decode
+from stream.wire.frame import Frame
+from stream.wire.partial import Report, encode_partial
+from stream.wire.reject import Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that breaks a rule, and where it came from."""
+
+    offset: int
+    timestamp_ms: int
+    value: bytes | None
+    reject: Reject
+
+
+@dataclass(slots=True)
+class Sending:
+    """Messages for target partitions. With ``committable`` set the chunk is closed: once everything sent so
+    far is acknowledged that offset may be committed, and only then may anything further be sent."""
+
+    report: Report
+    messages: dict[int, bytes] = field(default_factory=dict)
+    """Target partition → message with the chunk's contents; the others only need the report."""
+    committable: int | None = None
+
+
+class Intake:
+    """The open chunk of a source partition, and the partition's watermark."""
+
+    def __init__(
+        self, source: int, epoch: int, start: int, term: int, lexicon: Lexicon, lateness_ms: int
+    ) -> None:
+        self.source = source
+        self.epoch = epoch
+        self.term = term
+        self.lateness_ms = lateness_ms
+        self.largest_ms: int | None = None
+        self.events = 0
+        self._lexicon = lexicon
+        self._chunk = Chunk(start)
+        self._sent_to = start
+        """Everything below this offset is in sendings."""
+        self._sent_tick = -1
+
+    @property
+    def end(self) -> int:
+        """Everything below this offset was taken in."""
+        return self._chunk.end
+
+    @property
+    def watermark_ms(self) -> int | None:
+        return None if self.largest_ms is None else self.largest_ms - self.lateness_ms
+
+    def feed(
+        self,
+        begin: int,
+        end: int,
+        offsets: Sequence[int],
+        timestamps_ms: Sequence[int],
+        values: Sequence[bytes | None],
+        current: Lexicon,
+    ) -> Iterator[Refused | Sending]:
+        """Take in the offset range [begin, end), which starts where the last one ended.
+
+        ``current`` is the lexicon of the rules as they are now: a new chunk uses it, an open one goes on with
+        the one that it began with.
+        """
+        place, times = np.asarray(offsets, np.int64), np.asarray(timestamps_ms, np.int64)
+        done = 0
+        while True:
+            if self._chunk.records == 0:
+                self._lexicon = current
+            frame, rejects = decode(values[done:], self._lexicon.interner, times[done:])
+            for reject in rejects:
+                at = done + reject.row
+                yield Refused(offsets[at], timestamps_ms[at], values[at], reject)
+            lexicon = self._lexicon
+            while True:
+                taken = self._take(place[done:], times[done:], frame, begin, end)
+                done, begin = done + taken, self._chunk.end
+                if not self._chunk.closed:
+                    break
+                yield self._send()
+                self._chunk = Chunk(begin)
+                if done < len(place) and (lexicon is not current or lexicon.full):
+                    break
+                frame = _rest(frame, taken)
+            if done >= len(place):
+                break
+        if begin < end and self._chunk.end < end:
+            self._take(place[:0], times[:0], Frame.empty(self._lexicon.interner), begin, end)
+        if self._passed_tick():
+            yield self._send()
+
+    def _take(
+        self, offsets: NDArray[np.int64], times: NDArray[np.int64], frame: Frame, begin: int, end: int
+    ) -> int:
+        taken = self._chunk.extend(offsets, times, frame, begin, end)
+        mine = int(np.searchsorted(frame.row, taken))
+        if mine:
+            self.events += mine
+            largest = int(frame.ts_ms[:mine].max())
+            self.largest_ms = largest if self.largest_ms is None else max(self.largest_ms, largest)
+        return taken
+
+    def _passed_tick(self) -> bool:
+        return self.watermark_ms is not None and self.watermark_ms // PANE_MS > self._sent_tick
+
+    def flush(self) -> Sending | None:
+        """What was taken in and not yet sent; None when there is nothing."""
+        return self._send() if self._sent_to < self.end else None
+
+    def report(self, *, idle: bool = False) -> Report:
+        """How far everything sent so far reaches."""
+        return Report(self.source, self.epoch, self._sent_to, self.term, self.watermark_ms, idle)
+
+    def _send(self) -> Sending:
+        chunk, lexicon = self._chunk, self._lexicon
+        self._sent_to = chunk.end
+        if self.watermark_ms is not None:
+            self._sent_tick = self.watermark_ms // PANE_MS
+        sending = Sending(self.report(), committable=chunk.end if chunk.closed else None)
+        frame = chunk.frame(Frame.empty(lexicon.interner))
+        counted, targets = tally(frame, lexicon.judge)
+        for target, part in enumerate(counted.split(targets, lexicon.partitions)):
+            if part is not None:
+                sending.messages[target] = encode_partial(sending.report, chunk.start, part)
+        return sending
+
+
+def _rest(frame: Frame, taken: int) -> Frame:
+    """The events of the records after the first ``taken``, their rows counted from there."""
+    rest = frame.slice(int(np.searchsorted(frame.row, taken)), len(frame))
+    rest.row = rest.row - taken
+    return rest
