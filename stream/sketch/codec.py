@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from stream.sketch.digest_set import DigestSet
+from stream.sketch.digest_set import DigestSet, Floats, Ints
 
 VERSION = 1
 _HEADER = struct.Struct("<BII")
@@ -33,15 +33,21 @@ def from_bytes(data: bytes) -> DigestSet:
         raise ValueError(f"{len(data)} bytes do not hold {k} digests of {n} centroids")
     place = _HEADER.size
 
-    def column(kind: str, length: int) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
+    def column(kind: str, length: int) -> bytes:
         nonlocal place
-        found = np.frombuffer(data, kind, length, place)
-        place += found.nbytes
-        return found.astype(np.dtype(kind).newbyteorder("="))
+        start, place = place, place + np.dtype(kind).itemsize * length
+        return data[start:place]
 
-    keys, count, total, low, high = (column(kind, k) for _, kind in _PER_KEY)
-    sizes = column("<u4", k).astype(np.int64)
-    means, weights = column("<f8", n), column("<f8", n)
+    def ints(kind: str, length: int) -> Ints:
+        return np.frombuffer(column(kind, length), kind).astype(np.int64)
+
+    def floats(length: int) -> Floats:
+        return np.frombuffer(column("<f8", length), "<f8").astype(np.float64)
+
+    keys, count = ints("<i8", k), ints("<i8", k)
+    total, low, high = floats(k), floats(k), floats(k)
+    sizes = ints("<u4", k)
+    means, weights = floats(n), floats(n)
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     sound = (
         offsets[-1] == n

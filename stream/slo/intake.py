@@ -89,25 +89,24 @@ class Intake:
         while True:
             if self._chunk.records == 0:
                 self._lexicon = current
-            frame, rejects = decode(values[done:], self._lexicon.interner, times[done:])
-            for reject in rejects:
-                at = done + reject.row
-                yield Refused(offsets[at], timestamps_ms[at], values[at], reject)
-            lexicon = self._lexicon
+            base, lexicon = done, self._lexicon
+            frame, rejects = decode(values[base:], lexicon.interner, times[base:])
             while True:
                 taken = self._take(place[done:], times[done:], frame, begin, end)
                 done, begin = done + taken, self._chunk.end
+                while rejects and base + rejects[0].row < done:
+                    reject = rejects.pop(0)
+                    at = base + reject.row
+                    yield Refused(offsets[at], timestamps_ms[at], values[at], reject)
                 if not self._chunk.closed:
                     break
                 yield self._send()
                 self._chunk = Chunk(begin)
                 if done < len(place) and (lexicon is not current or lexicon.full):
-                    break
+                    break  # the next chunk goes by other rules, or by a new numbering
                 frame = _rest(frame, taken)
             if done >= len(place):
                 break
-        if begin < end and self._chunk.end < end:
-            self._take(place[:0], times[:0], Frame.empty(self._lexicon.interner), begin, end)
         if self._passed_tick():
             yield self._send()
 
