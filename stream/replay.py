@@ -49,9 +49,7 @@ class Summary:
         )
 
 
-def run(
-    slos: Sequence[Path], inputs: Sequence[str], output: Path, progress: Progress | None = None
-) -> int:
+def run(slos: Sequence[Path], inputs: Sequence[str], output: Path, progress: Progress | None = None) -> int:
     """Replay files through the SLOs into ``<topic>.ndjson`` files; prints a summary to stderr.
 
     Raises ConfigError for SLO files, UsageError for inputs and for an output that cannot be written; then

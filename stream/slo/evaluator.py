@@ -17,7 +17,18 @@ from stream.slo.exact import burns_faster
 from stream.slo.ledger import NEVER, Ledger
 from stream.slo.reading import Plan, budget, short_window, window_span_s
 from stream.window.panes import MINUTE_S
-from stream.window.sums import BAD, BAD_MICRO, BAD_WHOLE, EVENTS, MICRO, MILLION, WHOLE, Sums, total, total_bad
+from stream.window.sums import (
+    BAD,
+    BAD_MICRO,
+    BAD_WHOLE,
+    EVENTS,
+    MICRO,
+    MILLION,
+    WHOLE,
+    Sums,
+    total,
+    total_bad,
+)
 from stream.wire.signal import Signal
 
 _CLOSE = 1e-9
@@ -115,9 +126,7 @@ class Evaluator:
                 del self.alerts[place]
         for _, place, change, alert in sorted(changed, key=lambda c: c[:2]):
             row, rule = self.rules[place]
-            yield records.alert(
-                self.ledger, row, self.plans[row], rule, change, alert.starts_at_s, tick_s
-            )
+            yield records.alert(self.ledger, row, self.plans[row], rule, change, alert.starts_at_s, tick_s)
 
     def _verdicts(self) -> NDArray[np.int8]:
         """_TRUE, _FALSE or _FROZEN for every rule (contract, section 4)."""

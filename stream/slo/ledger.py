@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
-from stream.slo.catalog import Catalog
+from stream.slo.catalog import Catalog, longest_window_s
 from stream.slo.contribution import NOTHING, Contribution, Counts, VersionSeen
 from stream.slo.registry import Registry
 from stream.slo.slices import Counted, SliceBook
 from stream.slo.versions import Versions
-from stream.slo.catalog import longest_window_s
 from stream.slo.windows import Windows
 from stream.window.history import Cells, History
 from stream.window.sums import EVENTS, Sums, limbs

@@ -39,6 +39,14 @@ class Percentiles:
             self.endpoints.append(key)
         return known
 
+    def restore(self, number: int, text: str) -> None:
+        """Name an endpoint as state records have it; numbers come in any order and leave no gap."""
+        while len(self.endpoints) <= number:
+            self.endpoints.append(("", "", ""))
+        namespace, service, endpoint = text.split("\0", 2)
+        self.endpoints[number] = namespace, service, endpoint
+        self._ids[self.endpoints[number]] = number
+
     def open(self, source: int, tally: Tally, oldest_minute: int) -> None:
         """Replace what the open chunk of a source contributes."""
         digests = tally.digests

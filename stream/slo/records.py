@@ -1,4 +1,4 @@
-"""Output records of the SLO evaluators (contract, section 5). A record is a function of counts and times alone."""
+"""Output records of the SLO evaluators (contract, section 5): functions of counts and times alone."""
 
 from __future__ import annotations
 

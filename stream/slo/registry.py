@@ -6,6 +6,8 @@ percentiles then show ``__other__`` where the endpoint was.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,11 +60,15 @@ class Registry:
     def _number(self, series: SeriesKey, column: str, rows: Rows) -> int:
         if self._free:
             number = self._free.pop()
-            self._name[number], self._rows[number] = (series, column), rows
         else:
             number = len(self._name)
             self._name.append((series, column))
             self._rows.append(rows)
+        self._assign(number, series, column, rows)
+        return number
+
+    def _assign(self, number: int, series: SeriesKey, column: str, rows: Rows) -> None:
+        self._name[number], self._rows[number] = (series, column), rows
         if number >= len(self._first_row):
             grown = np.full(max(1024, 2 * number), -1, np.int64)
             grown[: len(self._first_row)] = self._first_row
@@ -70,7 +76,28 @@ class Registry:
         self._first_row[number] = rows[0] if len(rows) == 1 else -1
         for row in rows:
             self.pairs_of_row.setdefault(row, set()).add(number)
-        return number
+
+    def named(self) -> Iterator[tuple[int, tuple[SeriesKey, str, bool]]]:
+        """(number, (series, column, folded)) of every pair in use."""
+        for (series, column), number in self._pairs.items():
+            yield number, (series, column, False)
+        for (series, column, _), number in self._folded.items():
+            yield number, (series, column, True)
+
+    def restore(self, number: int, series: SeriesKey, column: str, folded: bool) -> None:
+        """Number a pair as state records have it; numbers come in any order."""
+        while len(self._name) <= number:
+            self._free.append(len(self._name))
+            self._name.append((series, column))
+            self._rows.append(())
+        self._free.remove(number)
+        rows = tuple(self.catalog.rows_of_column(series, column))
+        self._assign(number, series, column, rows)
+        if folded:
+            self._folded[series, column, rows] = number
+        else:
+            self._series.add(series)
+            self._pairs[series, column] = number
 
     def name(self, pair: int) -> tuple[SeriesKey, str]:
         return self._name[pair]

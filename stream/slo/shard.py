@@ -53,8 +53,7 @@ class Shard:
         new = contribution(tally, self.ledger.registry)
         old = self.open.get(source) if verdict is Verdict.REPLACE else None
         self.ledger.observe(new, old, watermark_ms)
-        oldest_minute = 0 if self.ledger.decided_s is None else self.ledger.decided_s // MINUTE_S - 60
-        self.percentiles.open(source, tally, oldest_minute)
+        self._open_digests(source, tally)
         self.spans[source], self.open[source] = span, new
         for pane, _ in new.events:
             self._note(pane)
@@ -67,6 +66,26 @@ class Shard:
                 heappush(self._coming, pane)
         elif self._newest_s is None or end_s > self._newest_s:
             self._newest_s = end_s
+
+    def resume(self, decided_s: int | None, newest_s: int | None, coming: list[int]) -> None:
+        """Take up event time where a snapshot left it."""
+        self.ledger.decided_s, self._newest_s = decided_s, newest_s
+        self._coming = sorted(coming)
+
+    @property
+    def event_time(self) -> tuple[int | None, int | None, list[int]]:
+        """What :meth:`resume` takes."""
+        return self.ledger.decided_s, self._newest_s, sorted(self._coming)
+
+    def reopen(self, source: int, span: Span, tally: Tally) -> None:
+        """Take up an open contribution that the counts already hold."""
+        self.spans[source] = span
+        self.open[source] = contribution(tally, self.ledger.registry)
+        self._open_digests(source, tally)
+
+    def _open_digests(self, source: int, tally: Tally) -> None:
+        decided_s = self.ledger.decided_s
+        self.percentiles.open(source, tally, 0 if decided_s is None else decided_s // MINUTE_S - 60)
 
     def advance(self, watermark_ms: int) -> Iterator[Signal]:
         """Decide every tick that the watermark has reached, in order."""
@@ -83,6 +102,9 @@ class Shard:
         yield from self.evaluator.evaluate(tick_s)
         if tick_s % MINUTE_S == 0:
             yield from self.percentiles.at(tick_s)
+        if tick_s % HOUR_S == 0:
+            held = {int(pair) for one in self.open.values() for pair in one.pairs.id}
+            self.ledger.registry.forget_all_but(self.ledger.history.pairs() | held)
 
     def _next_tick(self, last_s: int) -> int | None:
         """The next tick up to ``last_s`` at which something may be due; None when there is none."""

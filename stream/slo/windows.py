@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model.objective import Calendar, Objective, Rolling
+from stream.model.objective import PANE_S, Calendar, Objective, Rolling
 from stream.slo.calendar import period_bounds
 from stream.window.sums import WIDTH, PeriodSums, RollingSums, Sums
 
@@ -33,6 +33,7 @@ class Windows:
             for window in windows_of(objective):
                 members.setdefault(window, []).append(row)
         self.sums: Sums = np.zeros((sum(map(len, members.values())), WIDTH), np.int64)
+        self._rows = len(objectives)
         self.slot: dict[tuple[int, Window], int] = {}
         self.moving: dict[Window, RollingSums | PeriodSums] = {}
         self._place: dict[Window, NDArray[np.intp]] = {}
@@ -62,3 +63,55 @@ class Windows:
                 moving.add(pane, place[mine], counts[mine])
             else:
                 moving.add(pane, place, counts)
+
+    def grids(self) -> list[int]:
+        """The grids that rolling windows lie on, in seconds."""
+        return sorted({moving.grid_s for moving in self.moving.values() if isinstance(moving, RollingSums)})
+
+    def get_pane(self, grid_s: int, start_s: int) -> tuple[NDArray[np.intp], Sums]:
+        """(rows, sums) of what a pane holds: of each row, as its longest window on the grid has it."""
+        rows: list[NDArray[np.intp]] = []
+        sums: list[Sums] = []
+        for window, mine in self._longest(grid_s):
+            ring = self.moving[window]
+            assert isinstance(ring, RollingSums)
+            pane = ring.get(start_s)
+            if pane is not None:
+                held = mine[pane[self._place[window][mine]].any(axis=1)]
+                rows.append(held)
+                sums.append(pane[self._place[window][held]])
+        if not rows:
+            return np.empty(0, np.intp), np.empty((0, WIDTH), np.int64)
+        return np.concatenate(rows), np.concatenate(sums)
+
+    def put_pane(self, grid_s: int, start_s: int, rows: NDArray[np.intp], sums: Sums) -> None:
+        """Put back what :meth:`get_pane` gave, into every window on the grid that covers it."""
+        for window, moving in self.moving.items():
+            if isinstance(moving, RollingSums) and moving.grid_s == grid_s:
+                place = self._place[window][rows]
+                mine = place >= 0
+                moving.add(start_s // PANE_S, place[mine], sums[mine])
+
+    def oldest_s(self, grid_s: int) -> int:
+        """Start of the oldest pane of the grid that any window still covers."""
+        starts = [
+            moving.start_s
+            for moving in self.moving.values()
+            if isinstance(moving, RollingSums) and moving.grid_s == grid_s
+        ]
+        return min(starts)
+
+    def _longest(self, grid_s: int) -> list[tuple[Window, NDArray[np.intp]]]:
+        """Each row's longest window on the grid, as (window, rows)."""
+        on_grid = [
+            (w, m) for w, m in self.moving.items() if isinstance(m, RollingSums) and m.grid_s == grid_s
+        ]
+        on_grid.sort(key=lambda found: found[1].window_s, reverse=True)
+        taken = np.zeros(self._rows, np.bool_)
+        found: list[tuple[Window, NDArray[np.intp]]] = []
+        for window, _ in on_grid:
+            mine = np.flatnonzero((self._place[window] >= 0) & ~taken)
+            taken[mine] = True
+            if len(mine):
+                found.append((window, mine))
+        return found

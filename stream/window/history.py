@@ -120,6 +120,10 @@ class History:
     def restore(self, place: tuple[int, int], cells: Cells) -> None:
         self._panes[place] = [cells]
 
+    def places(self) -> list[tuple[int, int]]:
+        """(grid, start) of every pane."""
+        return list(self._panes)
+
     def pairs(self) -> set[int]:
         """Every pair that some pane still holds."""
         return {int(p) for parts in self._panes.values() for cells in parts for p in cells.pair}

@@ -86,10 +86,9 @@ class Minutes:
         for block in [b for b in self._blocks if (b + 1) * BLOCK <= self._oldest]:
             del self._blocks[block]
 
-    def newest(self) -> int | None:
-        """The newest minute that holds anything."""
-        minutes = [*self._folded, *(m for opened in self._open.values() for m in opened)]
-        return max(minutes, default=None)
+    def folded(self) -> list[int]:
+        """Minutes that hold folded digests."""
+        return list(self._folded)
 
     def get(self, minute: int) -> DigestSet | None:
         """The folded digests of a minute, merged; None when there are none."""

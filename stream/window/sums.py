@@ -7,7 +7,7 @@ millionths would overflow after 9.2 million such events; limbs overflow after 9Â
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,18 +81,18 @@ class RollingSums:
         self.ring[coarse % self.span, rows] += counts
         self.sums[rows] += counts
 
-    def coarse_panes(self) -> Iterable[tuple[int, Sums]]:
-        """(start of the pane in seconds, sums [rows, 6]) of every pane in the window that holds something."""
-        if self._start is None:
-            return
-        for coarse in range(self._start, self._start + self.span):
-            pane = self.ring[coarse % self.span]
-            if pane.any():
-                yield coarse * self.grid_s, pane
+    @property
+    def start_s(self) -> int:
+        """Start of the window as of the last move."""
+        return 0 if self._start is None else self._start * self.grid_s
 
-    def restore(self, start_s: int, rows: NDArray[np.intp], counts: Sums) -> None:
-        """Put back a pane of this window's grid that :meth:`coarse_panes` gave."""
-        self.add(start_s // PANE_S, rows, counts)
+    def get(self, start_s: int) -> Sums | None:
+        """The ring's pane that starts there, shape [rows, 6]; None when the window does not cover it."""
+        coarse = start_s // self.grid_s
+        if self._start is None or not self._start <= coarse < self._start + self.span:
+            return None
+        pane: Sums = self.ring[coarse % self.span]
+        return pane
 
 
 class PeriodSums:

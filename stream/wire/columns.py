@@ -1,4 +1,4 @@
-"""Integer columns as bytes: each in the narrowest width that holds it. What partials and state are made of."""
+"""Integer columns as bytes, each in the narrowest width that holds it: partials and state are made of them."""
 
 from __future__ import annotations
 

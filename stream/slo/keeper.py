@@ -1,0 +1,138 @@
+"""Stage two of one service partition, as a state machine: messages and time in, signals and state out. No I/O.
+
+The owner of the partition feeds every message in the order of its offsets, then lets time pass; at a checkpoint
+it writes, in one transaction, the records of :meth:`Keeper.changes` and the signals since the one before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from stream.errors import InvariantError
+from stream.slo.catalog import Catalog
+from stream.slo.shard import Shard
+from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
+from stream.window.clock import Clock, Reach, Source
+from stream.window.upsert import Span, Verdict
+from stream.wire.partial import Report, decode_message, unpack_tally
+from stream.wire.signal import Signal
+from stream.wire.state import VERSION, ShardRecord, decode, encode, key, parse_key
+
+IDLE_LEASE_S = 3.0
+"""So long a reader's word that its partition is idle holds; readers repeat it about every second. Shorter
+than the default allowed lateness: when an idle reader dies, time stops before anything unread is too late."""
+
+_SHARD = key("shard")
+
+
+class Keeper:
+    """The shard of one partition with its clock, its open contributions and its place in the partials."""
+
+    def __init__(
+        self, catalog: Catalog, max_series: int, records: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """Start from state records; from nothing without them. Raises ValueError if they cannot be read."""
+        self.catalog = catalog
+        self.max_series = max_series
+        self.shard = Shard(catalog, max_series)
+        self.clock = Clock()
+        self.position = 0
+        """Offset of the first message that was not applied."""
+        self._open: dict[int, bytes] = {}
+        """By source: the message that is its open contribution."""
+        self._reopened: set[int] = set()
+        """Sources whose open contribution changed since the last checkpoint."""
+        self._rewrite = False
+        records = records or {}
+        if _SHARD in records:
+            self._restore(records)
+        self.snapshots = Snapshots(self.shard, records)
+
+    def _restore(self, records: Mapping[bytes, bytes]) -> None:
+        record = decode(ShardRecord, records[_SHARD])
+        if record.version != VERSION:
+            raise ValueError(f"state of version {record.version}, expected {VERSION}")
+        self.position = record.position
+        self.clock.now_ms = record.watermark_ms
+        for source, watermark_ms, epoch, end, term in record.sources:
+            self.clock.sources[source] = Source(watermark_ms, Reach(epoch, end, term))
+        restore(self.shard, record, records)
+        for name, value in records.items():
+            kind, place = parse_key(name)
+            if kind == "open":
+                self._reopen(int(place[0]), value)
+        self._rewrite = record.rows != counting_keys(self.catalog)
+
+    def _reopen(self, source: int, data: bytes) -> None:
+        message = decode_message(data)
+        assert message.contents is not None
+        report = message.reports[0]
+        span = Span(report.epoch, message.start, report.end)
+        self.shard.reopen(source, span, unpack_tally(message.contents))
+        self._open[source] = data
+
+    def apply(self, data: bytes, offset: int, wall_s: float, *, fresh: bool) -> Verdict | None:
+        """One message; what came of its contents, None if it had none.
+
+        ``fresh``: it was written just now, so that a report of idleness may be believed.
+        Raises InvariantError when it is not a message of ours, or contradicts an earlier one.
+        """
+        if offset < self.position:
+            return None
+        try:
+            message = decode_message(data)
+            tally = unpack_tally(message.contents) if message.contents else None
+        except ValueError as error:
+            raise InvariantError(f"partial at offset {offset}: {error}") from error
+        verdict = None
+        if tally is not None:
+            report = message.reports[0]
+            span = Span(report.epoch, message.start, report.end)
+            verdict = self.shard.observe(report.source, span, tally, self.clock.now_ms)
+            if verdict is not Verdict.IGNORE:
+                self._open[report.source] = data
+                self._reopened.add(report.source)
+        for report in message.reports:
+            self._hear(report, wall_s, fresh)
+        self.position = offset + 1
+        return verdict
+
+    def _hear(self, report: Report, wall_s: float, fresh: bool) -> None:
+        idle_until_s = wall_s + IDLE_LEASE_S if report.idle and fresh else -math.inf
+        reach = Reach(report.epoch, report.end, report.term)
+        self.clock.report(report.source, report.watermark_ms, reach, idle_until_s)
+
+    def advance(self, sources: int, wall_s: float) -> Iterator[Signal]:
+        """Decide what the watermark allows; ``sources`` is the number of source partitions."""
+        watermark_ms = self.clock.advance(range(sources), wall_s)
+        if watermark_ms is not None:
+            yield from self.shard.advance(watermark_ms)
+
+    def changes(self) -> Changes:
+        """State records that differ from those stored: to be written together with the signals so far."""
+        everything, self._rewrite = self._rewrite, False
+        changes = self.snapshots.changes(everything)
+        decided_s, newest_s, coming = self.shard.event_time
+        changes[_SHARD] = encode(
+            ShardRecord(
+                version=VERSION,
+                position=self.position,
+                decided_s=decided_s,
+                newest_s=newest_s,
+                watermark_ms=self.clock.now_ms,
+                coming=coming,
+                rows=counting_keys(self.catalog),
+                sources=[
+                    (number, source.watermark_ms, source.reach.epoch, source.reach.end, source.reach.term)
+                    for number, source in sorted(self.clock.sources.items())
+                ],
+            )
+        )
+        changes.update({key("open", source): self._open[source] for source in self._reopened})
+        self._reopened.clear()
+        return changes
+
+    @property
+    def watermark_ms(self) -> int | None:
+        return self.clock.now_ms

@@ -1,0 +1,272 @@
+"""A shard as state records, and back (codecs: ``wire/state.py``).
+
+Only what changed since the last snapshot is written: panes by (grid, start), for all rows at once, so that
+what a checkpoint costs is bounded by the panes that changed and never by events. What no window reaches any
+more is deleted. Sums of windows are not kept: they are added up anew from the panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from stream.model.objective import PANE_S, Calendar
+from stream.sketch import from_bytes, to_bytes
+from stream.slo.alerts import Alert, State
+from stream.slo.catalog import Catalog, counting_key
+from stream.slo.contribution import VersionSeen
+from stream.slo.evaluator import rule_key
+from stream.slo.shard import Shard
+from stream.slo.slices import Slice
+from stream.slo.versions import Seen
+from stream.window.history import Cells
+from stream.window.sums import WIDTH, PeriodSums
+from stream.wire import state
+from stream.wire.columns import pack, unpack
+from stream.wire.state import decode, encode, key, parse_key
+
+Changes = dict[bytes, bytes | None]
+
+
+class Snapshots:
+    """Knows which records are stored, to write only what differs. One for each shard."""
+
+    def __init__(self, shard: Shard, stored: Mapping[bytes, bytes] | None = None) -> None:
+        self.shard = shard
+        self._stored: dict[bytes, int] = {k: hash(v) for k, v in (stored or {}).items()}
+        """Key → hash of the value: what needs no comparison of its own is compared by it."""
+
+    def changes(self, everything: bool = False) -> Changes:
+        """Records to write, None to delete; afterwards they count as stored."""
+        changes: Changes = dict(self._panes(everything))
+        changes.update(self._history(everything))
+        changes.update(self._digests(everything))
+        small = dict(self._small())
+        changes.update(
+            {name: value for name, value in small.items() if self._stored.get(name) != hash(value)}
+        )
+        changes.update(dict.fromkeys(self._gone(changes, small, everything)))
+        for name, stored in changes.items():
+            if stored is None:
+                self._stored.pop(name, None)
+            else:
+                self._stored[name] = hash(stored)
+        return changes
+
+    def _panes(self, everything: bool) -> Iterator[tuple[bytes, bytes]]:
+        windows, dirty = self.shard.ledger.windows, self.shard.ledger.dirty_panes
+        for grid_s in windows.grids():
+            starts = {pane * PANE_S // grid_s * grid_s for pane in dirty}
+            if everything and self.shard.ledger.decided_s is not None:
+                starts |= set(range(windows.oldest_s(grid_s), self.shard.ledger.decided_s, grid_s))
+            for start_s in sorted(starts):
+                rows, sums = windows.get_pane(grid_s, start_s)
+                if len(rows):
+                    record = state.PaneRecord(pack(rows.astype(np.int64)), pack(sums))
+                    yield key("pane", grid_s, start_s), encode(record)
+        dirty.clear()
+
+    def _history(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+        history = self.shard.ledger.history
+        for place in history.places() if everything else list(history.dirty):
+            cells = history.get(place)
+            record = cells and state.HistoryRecord(
+                pack(cells.pair), pack(cells.weight), pack(cells.bad_weight)
+            )
+            name = key("hist", *place)
+            if record or name in self._stored:
+                yield name, encode(record) if record else None
+        history.dirty.clear()
+
+    def _digests(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+        minutes = self.shard.percentiles.minutes
+        for minute in minutes.folded() if everything else list(minutes.dirty):
+            digests = minutes.get(minute)
+            name = key("digest", minute)
+            if digests is not None or name in self._stored:
+                yield name, None if digests is None else to_bytes(digests)
+        minutes.dirty.clear()
+
+    def _small(self) -> Iterator[tuple[bytes, bytes]]:
+        """Records that are made anew each time and written when they differ."""
+        shard = self.shard
+        for row, objective in enumerate(shard.catalog.objectives):
+            yield key("row", objective.identity), encode(_row(shard, row))
+        for service, versions in shard.ledger.versions.items():
+            seen = [(v, s.first_ms, s.last_end_s) for v, s in sorted(versions.seen.items())]
+            record = state.ServiceRecord(service in shard.evaluator.frozen, seen)
+            yield key("service", *service), encode(record)
+        for pane in shard.ledger.pending.keys() | shard.ledger.pending_versions.keys():
+            yield key("pending", pane), encode(_pending(shard, pane))
+        for number, (series, column, folded) in shard.ledger.registry.named():
+            yield key("pair", number), encode(state.PairRecord(series, column, folded))
+        for number, endpoint in enumerate(shard.percentiles.endpoints):
+            yield key("endpoint", number), "\0".join(endpoint).encode()
+
+    def _gone(self, changes: Changes, small: Mapping[bytes, bytes], everything: bool) -> list[bytes]:
+        """Stored keys of what is no longer there."""
+        windows = self.shard.ledger.windows
+        oldest_s = {grid_s: windows.oldest_s(grid_s) for grid_s in windows.grids()}
+        gone = []
+        for name in self._stored.keys() - changes.keys():
+            kind, place = parse_key(name)
+            if kind == "pane":
+                # A pane that was not rewritten now still has the row numbers of other SLO files.
+                lost = everything or int(place[1]) < oldest_s.get(int(place[0]), FAR)
+            else:
+                lost = kind in _SMALL and name not in small
+            if lost:
+                gone.append(name)
+        return gone
+
+
+_SMALL = ("row", "service", "pending", "pair", "endpoint")
+FAR = 2**62
+
+
+def counting_keys(catalog: Catalog) -> list[str]:
+    return [counting_key(objective) for objective in catalog.objectives]
+
+
+def _row(shard: Shard, row: int) -> state.RowRecord:
+    ledger, evaluator = shard.ledger, shard.evaluator
+    objective = shard.catalog.objectives[row]
+    period = None
+    if isinstance(objective.window, Calendar):
+        moving = ledger.windows.moving[objective.window]
+        assert isinstance(moving, PeriodSums)
+        if moving.start_s is not None:
+            period = moving.start_s, pack(ledger.windows.sums[ledger.windows.slot[row, objective.window]])
+    return state.RowRecord(
+        first=int(ledger.first[row]),
+        newest=int(ledger.newest[row]),
+        held_last_minute=row in evaluator.held_last_minute,
+        below_rollback=row in evaluator.below_rollback,
+        alerts=[
+            (*rule_key(rule), alert.state.value, alert.starts_at_s, alert.false_for_s)
+            for place, (owner, rule) in enumerate(evaluator.rules)
+            if owner == row and (alert := evaluator.alerts.get(place)) is not None
+        ],
+        period=period,
+        slices=[
+            (end_s, str(rows[row].weight), str(rows[row].bad_weight))
+            for end_s, rows in sorted(ledger.slices.slices.items())
+            if row in rows
+        ],
+    )
+
+
+def _pending(shard: Shard, pane: int) -> state.PendingRecord:
+    parts = shard.ledger.pending.get(pane, [])
+    rows = np.concatenate([rows for rows, _ in parts]) if parts else np.empty(0, np.int64)
+    sums = np.concatenate([sums for _, sums in parts]) if parts else np.empty((0, WIDTH), np.int64)
+    versions = [
+        (seen.namespace, seen.service, seen.version, seen.first_ms)
+        for seen in shard.ledger.pending_versions.get(pane, ())
+    ]
+    return state.PendingRecord(pack(rows.astype(np.int64)), pack(sums), versions)
+
+
+def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> None:
+    """Fill an empty shard from state records. Rows whose meaning changed start anew.
+
+    Raises ValueError on records that cannot be read.
+    """
+    place = {counts: row for row, counts in enumerate(counting_keys(shard.catalog))}
+    _Restorer(shard, record, np.array([place.get(counts, -1) for counts in record.rows], np.intp)).run(
+        records
+    )
+
+
+class _Restorer:
+    """``new_row`` maps the rows of pane records to the shard's own; −1: gone."""
+
+    def __init__(
+        self, shard: Shard, record: state.ShardRecord, new_row: np.ndarray[tuple[int], np.dtype[np.intp]]
+    ) -> None:
+        self.shard = shard
+        self.record = record
+        self.new_row = new_row
+
+    def run(self, records: Mapping[bytes, bytes]) -> None:
+        shard, decided_s = self.shard, self.record.decided_s
+        shard.resume(decided_s, self.record.newest_s, self.record.coming)
+        if decided_s is not None:
+            shard.ledger.windows.move_to(decided_s)
+            shard.ledger.history.move_to(decided_s)
+        kept = {self.shard.catalog.objectives[row].identity: row for row in self.new_row.tolist() if row >= 0}
+        for name, value in sorted(records.items()):
+            kind, place = parse_key(name)
+            match kind:
+                case "pane":
+                    self._pane(int(place[0]), int(place[1]), decode(state.PaneRecord, value))
+                case "hist":
+                    self._history(int(place[0]), int(place[1]), decode(state.HistoryRecord, value))
+                case "digest":
+                    shard.percentiles.minutes.add(int(place[0]), from_bytes(value))
+                case "pair":
+                    pair = decode(state.PairRecord, value)
+                    shard.ledger.registry.restore(int(place[0]), pair.series, pair.column, pair.folded)
+                case "endpoint":
+                    shard.percentiles.restore(int(place[0]), value.decode())
+                case "row" if place[0] in kept:
+                    self._row(kept[place[0]], decode(state.RowRecord, value))
+                case "service":
+                    self._service((place[0], place[1]), decode(state.ServiceRecord, value))
+                case "pending":
+                    self._pending(int(place[0]), decode(state.PendingRecord, value))
+        shard.ledger.dirty_panes.clear()
+        shard.ledger.history.dirty.clear()
+        shard.percentiles.minutes.dirty.clear()
+
+    def _pane(self, grid_s: int, start_s: int, record: state.PaneRecord) -> None:
+        rows = self.new_row[unpack(record.rows)]
+        known = rows >= 0
+        sums = unpack(record.sums).reshape(-1, WIDTH)
+        self.shard.ledger.windows.put_pane(grid_s, start_s, rows[known], sums[known])
+
+    def _history(self, grid_s: int, start_s: int, record: state.HistoryRecord) -> None:
+        cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights))
+        self.shard.ledger.history.restore((grid_s, start_s), cells)
+
+    def _row(self, row: int, record: state.RowRecord) -> None:
+        ledger, evaluator = self.shard.ledger, self.shard.evaluator
+        ledger.first[row], ledger.newest[row] = record.first, record.newest
+        if record.held_last_minute:
+            evaluator.held_last_minute.add(row)
+        if record.below_rollback:
+            evaluator.below_rollback.add(row)
+        alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}
+        for place, (owner, rule) in enumerate(evaluator.rules):
+            if owner == row and rule_key(rule) in alerts:
+                evaluator.alerts[place] = alerts[rule_key(rule)]
+        window = self.shard.catalog.objectives[row].window
+        if record.period is not None and isinstance(window, Calendar):
+            moving = ledger.windows.moving[window]
+            assert isinstance(moving, PeriodSums)
+            if moving.start_s == record.period[0]:
+                ledger.windows.sums[ledger.windows.slot[row, window]] = unpack(record.period[1])
+        if row in ledger.slices.length_s:
+            for end_s, weight, bad_weight in record.slices:
+                ledger.slices.slices.setdefault(end_s, {})[row] = Slice(int(weight), int(bad_weight))
+
+    def _service(self, service: tuple[str, str], record: state.ServiceRecord) -> None:
+        if service in self.shard.ledger.versions:
+            if record.frozen:
+                self.shard.evaluator.frozen.add(service)
+            self.shard.ledger.versions[service].seen = {
+                version: Seen(first_ms, last_end_s) for version, first_ms, last_end_s in record.versions
+            }
+
+    def _pending(self, pane: int, record: state.PendingRecord) -> None:
+        rows = self.new_row[unpack(record.rows)]
+        known = rows >= 0
+        if known.any():
+            sums = unpack(record.sums).reshape(-1, WIDTH)
+            self.shard.ledger.pending.setdefault(pane, []).append((rows[known].astype(np.int64), sums[known]))
+        for namespace, service, version, first_ms in record.versions:
+            if (namespace, service) in self.shard.ledger.versions:
+                self.shard.ledger.pending_versions.setdefault(pane, []).append(
+                    VersionSeen(namespace, service, version, pane, first_ms)
+                )

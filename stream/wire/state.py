@@ -1,0 +1,104 @@
+"""State records: keys and values of the compacted state topic (DESIGN, "What is kept, and in what shape").
+
+A key is a kind and a place in it; a value is MessagePack, numbers in packed columns. Versioned by the record
+under ``KEY_SHARD``, never pickled. What is recorded where is told in ``slo/snapshot.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+VERSION = 1
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """Base of all values."""
+
+
+class ShardRecord(Record, frozen=True):
+    version: int
+    position: int
+    """Offset of the first partial that is not in the state."""
+    decided_s: int | None
+    newest_s: int | None
+    watermark_ms: int | None
+    coming: list[int]
+    """Panes that wait for their tick."""
+    rows: list[str]
+    """Counting keys of the SLOs, by the numbers that pane records use."""
+    sources: list[tuple[int, int, int, int, int]]
+    """(source, watermark_ms, epoch, end, term)."""
+
+
+class RowRecord(Record, frozen=True):
+    """One SLO's place in time and the state of its alerts."""
+
+    first: int
+    newest: int
+    held_last_minute: bool
+    below_rollback: bool
+    alerts: list[tuple[int, int | None, str, str, int, int]]
+    """(window_s, short_window_s, threshold, state, starts_at_s, false_for_s)."""
+    period: tuple[int, bytes] | None
+    """(start in s, sums) of a calendar window."""
+    slices: list[tuple[int, str, str]]
+    """(end in s, weight, bad weight): decimal texts, for they may exceed 64 bits."""
+
+
+class ServiceRecord(Record, frozen=True):
+    frozen: bool
+    versions: list[tuple[str, int, int]]
+    """(version, first_ms, last_end_s)."""
+
+
+class PaneRecord(Record, frozen=True):
+    rows: bytes
+    sums: bytes
+
+
+class PendingRecord(Record, frozen=True):
+    rows: bytes
+    sums: bytes
+    versions: list[tuple[str, str, str, int]]
+    """(namespace, service, version, first_ms)."""
+
+
+class HistoryRecord(Record, frozen=True):
+    pairs: bytes
+    weights: bytes
+    bad_weights: bytes
+
+
+class PairRecord(Record, frozen=True):
+    series: tuple[str, str, str, str, str, str]
+    column: str
+    folded: bool
+
+
+R = TypeVar("R", bound=Record)
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(record: Record) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode(kind: type[R], data: bytes) -> R:
+    """Raises ValueError on bytes that are not such a record."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a {kind.__name__}: {error}") from error
+
+
+def key(kind: str, *place: object) -> bytes:
+    """``kind``, then its place, separated by a byte that no name has."""
+    return "\0".join([kind, *map(str, place)]).encode()
+
+
+def parse_key(data: bytes) -> tuple[str, list[str]]:
+    kind, *place = data.decode().split("\0")
+    return kind, place
