@@ -95,7 +95,7 @@ def _dead_letters(feed: Feed, block: Block, frame: Frame, rejects: Sequence[Reje
         before = int(np.searchsorted(frame.row, reject.row))
         seen = [int(largest[before - 1])] if before else []
         seen += [] if feed.largest_ms is None else [feed.largest_ms]
-        source = {"file": block.file, "line": int(block.numbers[reject.row])}
+        source: dict[str, str | int] = {"file": block.file, "line": int(block.numbers[reject.row])}
         value = dead_letter(
             reject.error,
             reject.detail,

@@ -124,6 +124,13 @@ class Intake:
     def _passed_tick(self) -> bool:
         return self.watermark_ms is not None and self.watermark_ms // PANE_MS > self._sent_tick
 
+    def restarted(self, start: int) -> Intake:
+        """An intake that goes on at a later offset: what lay between can no longer be read."""
+        assert start >= self.end and self._sent_to == self.end, "only what was sent may be left behind"
+        anew = Intake(self.source, self.epoch, start, self.term, self._lexicon, self.lateness_ms)
+        anew.largest_ms, anew.events, anew._sent_tick = self.largest_ms, self.events, self._sent_tick
+        return anew
+
     def flush(self) -> Sending | None:
         """What was taken in and not yet sent; None when there is nothing."""
         return self._send() if self._sent_to < self.end else None

@@ -1,0 +1,251 @@
+"""Stage one: whole fetched batches of request events to partials and dead letters (``slo/intake.py`` decides).
+
+A source offset is committed only at a chunk's end, and nothing of the next chunk is sent before everything of
+this one is acknowledged: so whatever is read again is recognised as a repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from faust.types import TP
+
+from stream.agents.rules import Rules
+from stream.kafka.batches import RecordBatch
+from stream.kafka.failures import StaleGenerationError
+from stream.kafka.sender import Sender
+from stream.model.stats import Stats
+from stream.slo.intake import Intake, Refused, Sending
+from stream.wire.deadletter import dead_letter
+from stream.wire.partial import Report, encode_reports
+from stream.wire.signal import Signal, encode, headers
+
+log = logging.getLogger(__name__)
+
+IDLE_AFTER_S = 10.0
+"""So long after its last record a partition that is read to its end counts as idle (contract, section 3)."""
+HEARTBEAT_S = 1.0
+
+
+@dataclass(slots=True)
+class Reader:
+    """One source partition in our hands."""
+
+    tp: TP
+    generation: int
+    run: int
+    """Batches of earlier runs were fetched before the seek to where we begin, and are not ours."""
+    metadata: str
+    intake: Intake
+    idle: bool = False
+    last_record_s: float = field(default_factory=time.monotonic)
+    unacknowledged: list[asyncio.Future[Any]] = field(default_factory=list)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Ingest:
+    """All source partitions of a worker."""
+
+    def __init__(
+        self,
+        app: str,
+        topics: tuple[str, str, str],
+        sender: Sender,
+        rules: Rules,
+        stats: Stats,
+        lateness_ms: int,
+        start: str,
+    ) -> None:
+        """``topics``: request events, partials, dead letters. ``start``: earliest or latest."""
+        self.app = app
+        self.requests, self.partials, self.dead_letters = topics
+        self.sender = sender
+        self.rules = rules
+        self.stats = stats
+        self.lateness_ms = lateness_ms
+        self.start = start
+        self.readers: dict[TP, Reader] = {}
+
+    # ownership
+
+    async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
+        """Begin to read at the committed offsets; where there is none, at a resolved and committed start."""
+        begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        for tp in tps:
+            offset, metadata = await self._where_to_begin(consumer, tp, begin[tp], end[tp], generation)
+            run = await consumer.seek_offset(tp, offset)
+            epoch = int(json.loads(metadata)["epoch"])
+            intake = Intake(tp.partition, epoch, offset, generation, self.rules.lexicon, self.lateness_ms)
+            self.readers[tp] = Reader(tp, generation, run, metadata, intake)
+
+    async def _where_to_begin(
+        self, consumer: Any, tp: TP, begin: int, end: int, generation: int
+    ) -> tuple[int, str]:
+        """(offset, commit metadata) of a chunk's start.
+
+        Offsets that began anew (first start, a topic made again, expired or deleted offsets) get a new, larger
+        epoch, committed before anything is sent.
+        """
+        committed = await consumer.committed_offset(tp)
+        if committed is not None and begin <= committed.offset <= end:
+            return committed.offset, committed.metadata
+        offset = begin
+        count = await self._first_count(consumer)
+        if committed is None and self.start == "latest" and (count is None or tp.partition < count):
+            offset = end
+        if committed is not None:
+            log.warning(
+                "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
+                *(tp.topic, tp.partition, committed.offset, begin, end, offset),
+            )
+        if count is None:
+            count = consumer.partition_count(tp.topic)
+        metadata = json.dumps({"epoch": time.time_ns() // 1_000_000, "partitions": count})
+        await consumer.commit_offset(tp, offset, metadata, generation=generation)
+        return offset, metadata
+
+    async def _first_count(self, consumer: Any) -> int | None:
+        """How many partitions there were at the app's very first start; None if this is it."""
+        for partition in range(consumer.partition_count(self.requests)):
+            committed = await consumer.committed_offset(TP(self.requests, partition))
+            if committed is not None:
+                return int(json.loads(committed.metadata)["partitions"])
+        return None
+
+    def give_up(self, tps: list[TP]) -> None:
+        """Drop what belongs to partitions; what was not committed is read again by their next reader."""
+        for tp in tps:
+            self.readers.pop(tp, None)
+            self.stats.lag.pop((tp.topic, tp.partition), None)
+
+    # records
+
+    async def process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
+        reader = self.readers.get(tp)
+        if reader is None or batch.run < reader.run:
+            return
+        async with reader.lock:
+            if self.readers.get(tp) is not reader:
+                return
+            if batch.run > reader.run:
+                await self._skip_deleted(consumer, reader, batch)
+            try:
+                await self._feed(consumer, reader, batch)
+            except StaleGenerationError as error:
+                log.info("%s[%d] went to another worker: %s", tp.topic, tp.partition, error)
+                self.readers.pop(tp, None)
+
+    async def _skip_deleted(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
+        """The broker deleted records before they were read: end the chunk here, go on behind the hole."""
+        log.error(
+            "%s[%d]: records %d to %d were deleted before they were read: retention is too short",
+            *(reader.tp.topic, reader.tp.partition, reader.intake.end, batch.begin),
+        )
+        if (sending := reader.intake.flush()) is not None:
+            await self._dispatch(reader, sending)
+        await self._acknowledged(reader)
+        await consumer.commit_offset(reader.tp, batch.begin, reader.metadata, generation=reader.generation)
+        reader.run = batch.run
+        reader.intake = reader.intake.restarted(batch.begin)
+
+    async def _feed(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
+        started_s = time.monotonic()
+        intake, before = reader.intake, reader.intake.events
+        assert batch.begin == intake.end, f"{reader.tp}: a hole from {intake.end} to {batch.begin}"
+        if batch.values:
+            reader.last_record_s = started_s
+            if reader.idle:
+                reader.idle = False
+                await self._report([intake.report()])
+        for out in intake.feed(
+            batch.begin, batch.end, batch.offsets, batch.timestamps_ms, batch.values, self.rules.lexicon
+        ):
+            if isinstance(out, Refused):
+                await self._refuse(reader, out)
+            else:
+                await self._dispatch(reader, out)
+                if out.committable is not None:
+                    await self._acknowledged(reader)
+                    await consumer.commit_offset(
+                        reader.tp, out.committable, reader.metadata, generation=reader.generation
+                    )
+            await asyncio.sleep(0)
+        self.stats.events += intake.events - before
+        self.stats.batch_events.observe(len(batch.values))
+        self.stats.batch_seconds.observe(time.monotonic() - started_s)
+        self.stats.lag[reader.tp.topic, reader.tp.partition] = batch.high_water - batch.end
+        self.stats.progress_at_s = time.time()
+
+    async def _dispatch(self, reader: Reader, sending: Sending) -> None:
+        report: bytes | None = None
+        for target in range(self.rules.partitions):
+            message = sending.messages.get(target)
+            if message is None:
+                message = report = report or encode_reports([sending.report])
+            reader.unacknowledged.append(await self.sender.send(self.partials, target, None, message))
+            self.stats.partials_sent += 1
+        reader.unacknowledged = [future for future in reader.unacknowledged if not _settled(future)]
+
+    async def _refuse(self, reader: Reader, refused: Refused) -> None:
+        tp, reject = reader.tp, refused.reject
+        source = {"topic": tp.topic, "partition": tp.partition, "offset": refused.offset}
+        value = dead_letter(reject.error, reject.detail, source, refused.value, refused.timestamp_ms)
+        signal = Signal("dead-letters", f"{tp.topic}:{tp.partition}:{refused.offset}", value)
+        reader.unacknowledged.append(
+            await self.sender.send(
+                self.dead_letters, None, signal.key.encode(), encode(signal), headers(signal, self.app)
+            )
+        )
+        self.stats.dead_letters[reject.error] += 1
+
+    async def _acknowledged(self, reader: Reader) -> None:
+        """Wait until the broker has everything that was sent. Raises SendError if something was lost."""
+        await asyncio.gather(*reader.unacknowledged)
+        reader.unacknowledged.clear()
+
+    # idleness
+
+    async def heartbeat(self, consumer_of: Callable[[], Any]) -> None:
+        """For ever: tell stage two which partitions are idle. The word holds for a short lease."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            reports = [
+                r for reader in list(self.readers.values()) if (r := await self._idle(consumer_of(), reader))
+            ]
+            if reports:
+                await self._report(reports)
+
+    async def _idle(self, consumer: Any, reader: Reader) -> Report | None:
+        """A report of idleness, when everything is read, sent and acknowledged, and quiet for long enough."""
+        async with reader.lock:
+            progress = consumer.progress(reader.tp)
+            quiet = (
+                progress is not None
+                and self.readers.get(reader.tp) is reader
+                and progress.caught_up
+                and progress.position == reader.intake.end
+                and progress.fetched_s >= reader.last_record_s + IDLE_AFTER_S
+            )
+            if not quiet:
+                return None
+            if (sending := reader.intake.flush()) is not None:
+                await self._dispatch(reader, sending)
+            await self._acknowledged(reader)
+            reader.idle = True
+            return reader.intake.report(idle=True)
+
+    async def _report(self, reports: list[Report]) -> None:
+        message = encode_reports(reports)
+        for target in range(self.rules.partitions):
+            await self.sender.send(self.partials, target, None, message)
+
+
+def _settled(future: asyncio.Future[Any]) -> bool:
+    """Acknowledged. A failure stays, for whoever waits for the chunk to see it."""
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,246 @@
+"""Stage two: partials to signals (``slo/keeper.py`` decides), one owner for each partition of services.
+
+An owner fences its predecessor, restores what that one had committed, and reads the partials from the
+position in that state on. Whatever it decides is published in the transaction that writes the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from faust.types import TP
+
+from stream.agents.rules import Rules
+from stream.errors import InvariantError
+from stream.kafka import state
+from stream.kafka.batches import RecordBatch
+from stream.kafka.failures import FencedError, StateError
+from stream.kafka.state import Held, StateStore
+from stream.model.stats import LatencyReading, Stats
+from stream.slo.keeper import Keeper
+from stream.slo.readings import latency_reading, readings
+from stream.window.upsert import Verdict
+from stream.wire.signal import Signal, encode, headers
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_S = 10.0
+"""While partials arrive and no tick is decided."""
+DELETE_EVERY_S = 60.0
+SLICE_S = 0.02
+"""How long the event loop is held at a time."""
+
+
+@dataclass(slots=True)
+class Owner:
+    """One partition of services in our hands."""
+
+    tp: TP
+    generation: int
+    held: Held
+    keeper: Keeper
+    run: int
+    due: list[Signal] = field(default_factory=list)
+    decided_s: int | None = None
+    """The last tick that was checkpointed."""
+    checkpoint_s: float = field(default_factory=time.monotonic)
+    deleted_s: float = field(default_factory=time.monotonic)
+    latencies: tuple[LatencyReading, ...] = ()
+    counted_overflow: int = 0
+    counted_late: tuple[int, int] = (0, 0)
+
+
+class Windows:
+    """All partitions of services of a worker."""
+
+    def __init__(
+        self,
+        app: str,
+        prefix: str,
+        requests: str,
+        store: StateStore,
+        rules: Rules,
+        stats: Stats,
+        max_series: int,
+        delete_below: Callable[[TP, int], None],
+    ) -> None:
+        """``delete_below(tp, offset)`` is told what of the partials topic is no longer needed."""
+        self.app = app
+        self.prefix = prefix
+        self.requests = requests
+        self.store = store
+        self.rules = rules
+        self.stats = stats
+        self.max_series = max(1, max_series // rules.partitions)
+        self.delete_below = delete_below
+        self.owners: dict[TP, Owner] = {}
+        self.wanted: dict[TP, int] = {}
+        """Partitions that are ours, with the generation in which they became so."""
+        self._locks: dict[TP, asyncio.Lock] = {}
+
+    def _lock(self, tp: TP) -> asyncio.Lock:
+        return self._locks.setdefault(tp, asyncio.Lock())
+
+    # ownership
+
+    async def acquire(self, consumer: Any, tp: TP, generation: int) -> None:
+        """Fence, restore, seek. Long: run as a task."""
+        self.wanted[tp] = generation
+        async with self._lock(tp):
+            if self.wanted.get(tp) != generation:
+                return
+            started_s = time.monotonic()
+            held = await self.store.acquire(tp.partition)
+            if self.wanted.get(tp) != generation:
+                await held.release()
+                return
+            try:
+                keeper = Keeper(self.rules.catalog, self.max_series, held.records)
+            except ValueError as error:
+                await held.release()
+                raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
+            held.records.clear()
+            run = await self._seek(consumer, tp, keeper)
+            self.owners[tp] = Owner(tp, generation, held, keeper, run)
+            seconds = time.monotonic() - started_s
+            self.stats.restore_seconds.observe(seconds)
+            log.info(
+                "took over partition %d in %.2f s: %d state records",
+                *(tp.partition, seconds, held.restored.record_count),
+            )
+
+    async def _seek(self, consumer: Any, tp: TP, keeper: Keeper) -> int:
+        oldest = (await consumer.beginning_offsets([tp]))[tp]
+        if keeper.position < oldest:
+            raise StateError(
+                f"{tp.topic}[{tp.partition}] begins at {oldest}, but the state ends at {keeper.position}: "
+                "state and partials do not belong together; was the state topic deleted?"
+            )
+        run: int = await consumer.seek_offset(tp, keeper.position)
+        return run
+
+    async def give_up(self, tps: list[TP]) -> None:
+        """Checkpoint and let go, before the group gives the partitions to others."""
+        for tp in tps:
+            self.wanted.pop(tp, None)
+        await asyncio.gather(*(self._release(tp) for tp in tps))
+
+    async def _release(self, tp: TP) -> None:
+        async with self._lock(tp):
+            owner = self.owners.pop(tp, None)
+            self.stats.forget_partition(tp.partition)
+            if owner is None:
+                return
+            try:
+                await self._checkpoint(owner)
+            except (FencedError, StateError) as error:
+                log.warning("partition %d was given up without a checkpoint: %s", tp.partition, error)
+            await owner.held.release()
+
+    async def reload(self, consumer: Any) -> None:
+        """Take every partition over from ourselves, with the rules as they are now."""
+        for tp, owner in list(self.owners.items()):
+            await self._release(tp)
+            if tp in self.wanted:
+                await self.acquire(consumer, tp, owner.generation)
+
+    # partials
+
+    async def process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
+        async with self._lock(tp):
+            owner = self.owners.get(tp)
+            if owner is None or batch.run < owner.run:
+                return
+            if batch.run > owner.run:
+                raise StateError(f"{tp.topic}[{tp.partition}]: partials were deleted before they were read")
+            await self._apply(owner, batch)
+            await self._advance(owner, consumer.partition_count(self.requests))
+            self._count(owner)
+            if self._checkpoint_due(owner):
+                await self._checkpoint(owner)
+
+    async def _apply(self, owner: Owner, batch: RecordBatch) -> None:
+        keeper, fresh = owner.keeper, batch.end >= batch.high_water
+        held_s = time.monotonic()
+        for offset, value in zip(batch.offsets, batch.values, strict=True):
+            if value is None:
+                raise InvariantError(f"{owner.tp}: an empty record at offset {offset}")
+            verdict = keeper.apply(value, offset, time.monotonic(), fresh=fresh)
+            if verdict is Verdict.IGNORE:
+                self.stats.partials_ignored += 1
+            elif verdict is not None:
+                self.stats.partials_applied += 1
+            held_s = await _breathe(held_s)
+        keeper.position = max(keeper.position, batch.end)
+
+    async def _advance(self, owner: Owner, sources: int) -> None:
+        held_s = time.monotonic()
+        latencies: list[LatencyReading] = []
+        for signal in owner.keeper.advance(sources, time.monotonic()):
+            owner.due.append(signal)
+            if signal.topic == "latency-percentiles":
+                latencies.append(latency_reading(signal))
+            held_s = await _breathe(held_s)
+        if latencies:
+            minute = max(str(s.value["evaluated_at"]) for s in owner.due if s.topic == "latency-percentiles")
+            newest = [s for s in owner.due if s.value.get("evaluated_at") == minute]
+            owner.latencies = tuple(latency_reading(s) for s in newest if s.topic == "latency-percentiles")
+
+    def _count(self, owner: Owner) -> None:
+        """What happened, for the metrics."""
+        shard, stats, partition = owner.keeper.shard, self.stats, owner.tp.partition
+        registry, late = shard.ledger.registry, shard.ledger.late
+        if registry.overflowed and not owner.counted_overflow:
+            log.warning(
+                "partition %d: more than %d series; further ones are counted together as __other__",
+                *(partition, self.max_series),
+            )
+        stats.series[partition] = len(registry)
+        stats.series_overflow += registry.overflowed - owner.counted_overflow
+        stats.late += late.late - owner.counted_late[0]
+        stats.too_late += late.too_late - owner.counted_late[1]
+        owner.counted_overflow, owner.counted_late = registry.overflowed, (late.late, late.too_late)
+        if owner.keeper.watermark_ms is not None:
+            stats.watermark_s[partition] = owner.keeper.watermark_ms / 1000
+        stats.progress_at_s = time.time()
+
+    # checkpoints
+
+    def _checkpoint_due(self, owner: Owner) -> bool:
+        decided = owner.keeper.shard.ledger.decided_s
+        return decided != owner.decided_s or time.monotonic() - owner.checkpoint_s >= CHECKPOINT_EVERY_S
+
+    async def _checkpoint(self, owner: Owner) -> None:
+        """State, signals and position in one transaction."""
+        started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
+        due, owner.due = owner.due, []
+        changes = keeper.changes()
+        signals = [self._outgoing(signal) for signal in due]
+        await owner.held.checkpoint(changes, signals, {tp: keeper.position}, self.app)
+        owner.decided_s = keeper.shard.ledger.decided_s
+        owner.checkpoint_s = time.monotonic()
+        self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
+        self.stats.checkpoint_at_s[tp.partition] = time.time()
+        self.stats.signals.update(signal.topic for signal in due)
+        self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
+        if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:
+            owner.deleted_s = owner.checkpoint_s
+            self.delete_below(tp, keeper.position)
+
+    def _outgoing(self, signal: Signal) -> state.Signal:
+        return state.Signal(
+            self.prefix + signal.topic, signal.key.encode(), encode(signal), headers(signal, self.app)
+        )
+
+
+async def _breathe(held_s: float) -> float:
+    """Let others run when the event loop was held for long enough."""
+    if time.monotonic() - held_s < SLICE_S:
+        return held_s
+    await asyncio.sleep(0)
+    return time.monotonic()

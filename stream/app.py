@@ -1,0 +1,209 @@
+"""The worker: topics, agents and servers, wired in one place.
+
+request-events ──► ingest ──► <app>-partials ──► windows ──► signals, <app>-state
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from faust.types import TP
+
+from stream.agents.ingest import Ingest
+from stream.agents.rules import Rules
+from stream.agents.windows import Windows
+from stream.config import load_objectives
+from stream.errors import ConfigError, UserError
+from stream.export.server import MetricsServer
+from stream.kafka.connect import wait_for_brokers
+from stream.kafka.engine import BatchApp, make_app, run
+from stream.kafka.sender import Sender
+from stream.kafka.state import StateStore
+from stream.kafka.topics import Admin, Topics, declare_topics
+from stream.logs import set_up_logging
+from stream.model.stats import Stats
+from stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Raises UserError for what ends it otherwise."""
+    set_up_logging(settings.log_format, settings.log_level)
+    objectives = load_objectives(settings.slos)
+    log.info("%d SLOs from %s", len(objectives), ", ".join(map(str, settings.slos)))
+    _few_collections()
+    asyncio.run(Worker(settings, Rules(objectives, settings.partitions)).run())
+    return 0
+
+
+def _few_collections() -> None:
+    """Run the garbage collector seldom: records are many, live briefly and hold no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, settings: Settings, rules: Rules) -> None:
+        self.settings = settings
+        self.rules = rules
+        self.stats = Stats()
+        self.stats.slo_files_loaded_at_s = time.time()
+        self.topics = declare_topics(settings.app, settings.partitions, settings.topic_prefix)
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        settings = self.settings
+        await wait_for_brokers(settings.brokers, settings.connect_timeout.total_seconds(), log.warning)
+        async with AsyncExitStack() as stack:
+            admin = await stack.enter_async_context(Admin(settings.brokers))
+            await admin.ensure(self.topics, create=settings.create_topics)
+            sender = Sender(settings.brokers)
+            await sender.start()
+            stack.push_async_callback(sender.stop)
+            self.app = make_app(
+                settings.app, settings.brokers, session_timeout_s=settings.session_timeout.total_seconds()
+            )
+            self._wire(self.app, sender, admin)
+            if settings.metrics_port:
+                server = MetricsServer(
+                    self.stats,
+                    host=settings.metrics_host,
+                    port=settings.metrics_port,
+                    healthy=self._healthy,
+                    ready=self._ready,
+                )
+                await stack.enter_async_context(server)
+                log.info("metrics on port %d", server.port)
+            self._start(self.ingest.heartbeat(lambda: self.app.consumer))
+            self._start(self._watch_slo_files())
+            try:
+                await run(self.app)
+            finally:
+                for task in self.tasks:
+                    task.cancel()
+
+    def _wire(self, app: BatchApp, sender: Sender, admin: Admin) -> None:
+        settings, topics = self.settings, self.topics
+        self.ingest = Ingest(
+            settings.app,
+            (topics.requests.name, topics.partials.name, topics.dead_letters.name),
+            sender,
+            self.rules,
+            self.stats,
+            settings.allowed_lateness // timedelta(milliseconds=1),
+            settings.start,
+        )
+        self.windows = Windows(
+            settings.app,
+            settings.topic_prefix,
+            topics.requests.name,
+            StateStore(settings.brokers, settings.app, topics.state.name),
+            self.rules,
+            self.stats,
+            settings.max_series,
+            lambda tp, offset: self._start(_delete(admin, tp, offset)),
+        )
+        app.on_acquired, app.on_give_up = self._acquire, self._give_up
+        add_agents(app, topics, self.ingest, self.windows)
+
+    async def _acquire(self, tps: frozenset[TP], generation: int) -> None:
+        requests, partials = self._split(tps)
+        for tp in partials:
+            self._start(self.windows.acquire(self.app.consumer, tp, generation))
+        await self.ingest.acquire(self.app.consumer, requests, generation)
+
+    async def _give_up(self, tps: frozenset[TP], generation: int) -> None:
+        requests, partials = self._split(tps)
+        self.ingest.give_up(requests)
+        await self.windows.give_up(partials)
+
+    def _split(self, tps: frozenset[TP]) -> tuple[list[TP], list[TP]]:
+        partials = sorted(tp for tp in tps if tp.topic == self.topics.partials.name)
+        return sorted(tps - set(partials)), partials
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work beside the agents; if it fails, the worker ends."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                await self.app.crash(error)
+
+        task = asyncio.create_task(guarded())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _watch_slo_files(self) -> None:
+        """Take changed SLO files into use; keep the old ones while the new are faulty."""
+        seen = _fingerprint(self.settings.slos)
+        while True:
+            await asyncio.sleep(self.settings.reload_interval.total_seconds())
+            now = _fingerprint(self.settings.slos)
+            if now == seen:
+                continue
+            seen = now
+            try:
+                objectives = load_objectives(self.settings.slos)
+            except UserError as error:
+                self.stats.slo_files_valid = False
+                kind = "invalid" if isinstance(error, ConfigError) else "unreadable"
+                log.error("the changed SLO files are %s, the old ones stay in use:\n%s", kind, error)
+                continue
+            if objectives != self.rules.catalog.objectives:
+                self.rules.replace(objectives)
+                await self.windows.reload(self.app.consumer)
+                log.info("%d SLOs in use after a change of the files", len(objectives))
+            self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
+
+    def _healthy(self) -> str | None:
+        return "crashed" if self.app.crashed else None
+
+    def _ready(self) -> str | None:
+        missing = sorted(tp.partition for tp in self.windows.wanted if tp not in self.windows.owners)
+        if missing:
+            return f"restoring partitions {missing}"
+        return None if self.windows.wanted or self.ingest.readers else "waiting for partitions"
+
+
+def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, windows: Windows) -> None:
+    """The two Faust agents: each hands its batches on, in order."""
+
+    @app.agent(app.batched_topic(topics.requests.name), name="ingest")  # type: ignore[untyped-decorator]
+    async def _ingest(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await ingest.process(app.consumer, event.message.tp, event.value)
+
+    @app.agent(app.batched_topic(topics.partials.name), name="windows")  # type: ignore[untyped-decorator]
+    async def _windows(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await windows.process(app.consumer, event.message.tp, event.value)
+
+
+async def _delete(admin: Admin, tp: TP, offset: int) -> None:
+    await admin.delete_records(tp.topic, tp.partition, offset)
+
+
+def _fingerprint(paths: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of the files: enough to see a change."""
+    found = []
+    for path in paths:
+        for file in [path, *sorted(path.rglob("*.y*ml"))] if path.is_dir() else [path]:
+            try:
+                status = file.stat()
+                found.append((str(file), status.st_mtime_ns, status.st_size))
+            except OSError:
+                found.append((str(file), 0, 0))
+    return tuple(found)
