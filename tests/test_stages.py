@@ -136,8 +136,8 @@ class Owner:
     def step(self, size: int) -> None:
         log = self.broker.partials[self.partition]
         for offset in range(self.keeper.position, min(len(log), self.keeper.position + size)):
-            self.keeper.apply(log[offset], offset, 0.0, fresh=False)
-        self.due += self.keeper.advance(SOURCES, 0.0)
+            self.keeper.apply(log[offset], offset, offset)
+        self.due += self.keeper.advance(SOURCES)
 
     def checkpoint(self) -> None:
         state = self.broker.state[self.partition]

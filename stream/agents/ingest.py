@@ -43,7 +43,6 @@ class Reader:
     """Batches of earlier runs were fetched before the seek to where we begin, and are not ours."""
     metadata: str
     intake: Intake
-    idle: bool = False
     last_record_s: float = field(default_factory=time.monotonic)
     unacknowledged: list[asyncio.Future[Any]] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -160,9 +159,6 @@ class Ingest:
         assert batch.begin == intake.end, f"{reader.tp}: a hole from {intake.end} to {batch.begin}"
         if batch.values:
             reader.last_record_s = started_s
-            if reader.idle:
-                reader.idle = False
-                await self._report([intake.report()])
         for out in intake.feed(
             batch.begin, batch.end, batch.offsets, batch.timestamps_ms, batch.values, self.rules.lexicon
         ):
@@ -212,7 +208,7 @@ class Ingest:
     # idleness
 
     async def heartbeat(self, consumer_of: Callable[[], Any]) -> None:
-        """For ever: tell stage two which partitions are idle. The word holds for a short lease."""
+        """For ever: tell stage two which partitions are idle, and by how old a fetch."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             reports = [
@@ -237,8 +233,7 @@ class Ingest:
             if (sending := reader.intake.flush()) is not None:
                 await self._dispatch(reader, sending)
             await self._acknowledged(reader)
-            reader.idle = True
-            return reader.intake.report(idle=True)
+            return reader.intake.report(round((time.monotonic() - progress.fetched_s) * 1000))
 
     async def _report(self, reports: list[Report]) -> None:
         message = encode_reports(reports)

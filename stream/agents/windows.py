@@ -165,12 +165,11 @@ class Windows:
                 await self._checkpoint(owner)
 
     async def _apply(self, owner: Owner, batch: RecordBatch) -> None:
-        keeper, fresh = owner.keeper, batch.end >= batch.high_water
-        held_s = time.monotonic()
-        for offset, value in zip(batch.offsets, batch.values, strict=True):
+        keeper, held_s = owner.keeper, time.monotonic()
+        for offset, value, written_ms in zip(batch.offsets, batch.values, batch.timestamps_ms, strict=True):
             if value is None:
                 raise InvariantError(f"{owner.tp}: an empty record at offset {offset}")
-            verdict = keeper.apply(value, offset, time.monotonic(), fresh=fresh)
+            verdict = keeper.apply(value, offset, written_ms)
             if verdict is Verdict.IGNORE:
                 self.stats.partials_ignored += 1
             elif verdict is not None:
@@ -181,7 +180,7 @@ class Windows:
     async def _advance(self, owner: Owner, sources: int) -> None:
         held_s = time.monotonic()
         latencies: list[LatencyReading] = []
-        for signal in owner.keeper.advance(sources, time.monotonic()):
+        for signal in owner.keeper.advance(sources):
             owner.due.append(signal)
             if signal.topic == "latency-percentiles":
                 latencies.append(latency_reading(signal))

@@ -6,7 +6,6 @@ it writes, in one transaction, the records of :meth:`Keeper.changes` and the sig
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from stream.errors import InvariantError
@@ -18,10 +17,6 @@ from stream.window.upsert import Span, Verdict
 from stream.wire.partial import Report, decode_message, unpack_tally
 from stream.wire.signal import Signal
 from stream.wire.state import VERSION, ShardRecord, decode, encode, key, parse_key
-
-IDLE_LEASE_S = 3.0
-"""So long a reader's word that its partition is idle holds; readers repeat it about every second. Shorter
-than the default allowed lateness: when an idle reader dies, time stops before anything unread is too late."""
 
 _SHARD = key("shard")
 
@@ -56,7 +51,7 @@ class Keeper:
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
         for source, watermark_ms, epoch, end, term in record.sources:
-            self.clock.sources[source] = Source(watermark_ms, Reach(epoch, end, term))
+            self.clock.sources[source] = Source(Reach(epoch, end, term), watermark_ms)
         restore(self.shard, record, records)
         for name, value in records.items():
             kind, place = parse_key(name)
@@ -72,10 +67,9 @@ class Keeper:
         self.shard.reopen(source, span, unpack_tally(message.contents))
         self._open[source] = data
 
-    def apply(self, data: bytes, offset: int, wall_s: float, *, fresh: bool) -> Verdict | None:
-        """One message; what came of its contents, None if it had none.
+    def apply(self, data: bytes, offset: int, written_ms: int) -> Verdict | None:
+        """One message, as the broker stamped it; what came of its contents, None if it had none.
 
-        ``fresh``: it was written just now, so that a report of idleness may be believed.
         Raises InvariantError when it is not a message of ours, or contradicts an earlier one.
         """
         if offset < self.position:
@@ -94,18 +88,17 @@ class Keeper:
                 self._open[report.source] = data
                 self._reopened.add(report.source)
         for report in message.reports:
-            self._hear(report, wall_s, fresh)
+            self._hear(report, written_ms)
         self.position = offset + 1
         return verdict
 
-    def _hear(self, report: Report, wall_s: float, fresh: bool) -> None:
-        idle_until_s = wall_s + IDLE_LEASE_S if report.idle and fresh else -math.inf
+    def _hear(self, report: Report, written_ms: int) -> None:
         reach = Reach(report.epoch, report.end, report.term)
-        self.clock.report(report.source, report.watermark_ms, reach, idle_until_s)
+        self.clock.report(report.source, report.watermark_ms, reach, written_ms, report.idle_age_ms)
 
-    def advance(self, sources: int, wall_s: float) -> Iterator[Signal]:
+    def advance(self, sources: int) -> Iterator[Signal]:
         """Decide what the watermark allows; ``sources`` is the number of source partitions."""
-        watermark_ms = self.clock.advance(range(sources), wall_s)
+        watermark_ms = self.clock.advance(range(sources))
         if watermark_ms is not None:
             yield from self.shard.advance(watermark_ms)
 
@@ -124,7 +117,7 @@ class Keeper:
                 coming=coming,
                 rows=counting_keys(self.catalog),
                 sources=[
-                    (number, source.watermark_ms, source.reach.epoch, source.reach.end, source.reach.term)
+                    (number, source.newest_ms, source.reach.epoch, source.reach.end, source.reach.term)
                     for number, source in sorted(self.clock.sources.items())
                 ],
             )

@@ -39,7 +39,8 @@ class Report(msgspec.Struct, array_like=True, frozen=True):
     """Generation of the consumer group in which the reader owns the partition."""
     watermark_ms: int | None
     """Largest ts so far − allowed lateness; None before the first event."""
-    idle: bool = False
+    idle_age_ms: int | None = None
+    """Age of the fetch that showed nothing more to read, long after the last record; None: not idle."""
 
 
 class Contents(msgspec.Struct, array_like=True, frozen=True):
