@@ -1,8 +1,9 @@
 """From bytes to decisions, top to bottom, without Kafka: what replay, tests and the worker share.
 
-Stage one (decode, tally) turns request events into counts per series and pane; stage two (``Shard``) sums them
-over windows and decides. :class:`Feed` puts both together for events that come in one order, as in a file. In a
-worker the two are apart, with Kafka between them: ``slo/intake.py`` is stage one of a source partition.
+Stage one (decode, tally) turns request events into counts per series and pane; stage two (``Shard``) sums
+them over windows and decides. :class:`Feed` puts both together for events that come in one order, as in a
+file. In a worker Kafka is between them: ``slo/intake.py`` is stage one of a source partition, and
+``slo/keeper.py`` is stage two of a partition of services.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``burngate replay``: the same core, fed from files; the same input gives the same bytes (contract, section 6)."""
+"""``burngate replay``: the same core, fed from files; equal input gives equal bytes (contract, section 6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -121,12 +121,8 @@ def _outputs(directory: Path) -> Iterator[dict[str, BinaryIO]]:
     except OSError as error:
         raise UsageError(f"{directory}: cannot write there: {error.strerror}") from None
     try:
-        files: dict[str, BinaryIO] = {topic: open(scratch / f"{topic}.ndjson", "wb") for topic in TOPICS}
-        try:
-            yield files
-        finally:
-            for file in files.values():
-                file.close()
+        with ExitStack() as stack:
+            yield {topic: stack.enter_context((scratch / f"{topic}.ndjson").open("wb")) for topic in TOPICS}
         for topic in TOPICS:
             os.replace(scratch / f"{topic}.ndjson", directory / f"{topic}.ndjson")
     except OSError as error:

@@ -44,7 +44,10 @@ MAX_SERIES = 1000
 
 def slo_file(directory: Path) -> Path:
     documents = [
-        SLOS.replace("NAME", f"{service}-{kind}").replace("SERVICE", service).replace("SLI", sli).replace("WINDOW", w)
+        SLOS.replace("NAME", f"{service}-{kind}")
+        .replace("SERVICE", service)
+        .replace("SLI", sli)
+        .replace("WINDOW", w)
         for service in ("payment", "search", "cart")
         for kind, sli, w in (
             ("up", AVAILABILITY, HALF_HOUR),

@@ -1,4 +1,4 @@
-"""Stage one: whole fetched batches of request events to partials and dead letters (``slo/intake.py`` decides).
+"""Stage one: fetched batches of request events to partials and dead letters (``slo/intake.py`` decides).
 
 A source offset is committed only at a chunk's end, and nothing of the next chunk is sent before everything of
 this one is acknowledged: so whatever is read again is recognised as a repeat.
@@ -88,8 +88,8 @@ class Ingest:
     ) -> tuple[int, str]:
         """(offset, commit metadata) of a chunk's start.
 
-        Offsets that began anew (first start, a topic made again, expired or deleted offsets) get a new, larger
-        epoch, committed before anything is sent.
+        Offsets that began anew (first start, a topic made again, expired or deleted offsets) get a new,
+        larger epoch, committed before anything is sent.
         """
         committed = await consumer.committed_offset(tp)
         if committed is not None and begin <= committed.offset <= end:

@@ -88,7 +88,9 @@ class Story:
             (start_ms + from_s * 1000, f"{PAYMENT} {release} now answers {share * 100:g} % of the requests")
             for from_s, share in _ROLLOUT
         ]
-        told.append((self.fault_ms(until_ms), f"{PAYMENT} {release} begins to fail on {RELEASE_FAULT.endpoint}"))
+        told.append(
+            (self.fault_ms(until_ms), f"{PAYMENT} {release} begins to fail on {RELEASE_FAULT.endpoint}")
+        )
         back_ms = self.way_back_ms(until_ms)
         told.append((back_ms, f"{PAYMENT} {release} is taken back, {STABLE_VERSION} answers all requests"))
         return sorted((ms, line) for ms, line in told if from_ms <= ms < until_ms)

@@ -211,7 +211,9 @@ class DigestSet:
         whole = np.repeat(self.weight, sizes)
         below, above = (starts - base) / whole, (ends - base) / whole
         middle = (below + above) / 2
-        step = is_atom(self.offsets, self.weights) & (self.weights > np.repeat(self.weight / self.count, sizes))
+        step = is_atom(self.offsets, self.weights) & (
+            self.weights > np.repeat(self.weight / self.count, sizes)
+        )
         knot = np.empty(2 * len(self.means))
         knot[0::2], knot[1::2] = np.where(step, below, middle), np.where(step, above, middle)
         value = np.repeat(self.means, 2)

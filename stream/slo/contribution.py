@@ -1,8 +1,9 @@
-"""A tally in the terms of one shard: rows of SLOs, numbered pairs, versions. What can be added or taken back."""
+"""A tally in the terms of one shard: rows of SLOs, numbered pairs, versions; to be added or taken back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +55,7 @@ class Counts:
         if not len(self.pane):
             return []
         edges = [0, *(np.flatnonzero(self.pane[1:] != self.pane[:-1]) + 1), len(self.pane)]
-        return [
-            (int(self.pane[a]), self.id[a:b], self.counts[a:b])
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        return [(int(self.pane[a]), self.id[a:b], self.counts[a:b]) for a, b in pairwise(edges)]
 
 
 NOTHING = Counts(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.int64))

@@ -1,7 +1,8 @@
 """Stage one of one source partition: delivered records in, partials and dead letters out. No clock, no I/O.
 
 A partial is sent at a chunk's end, when the partition's watermark passes a tick, and when its reader asks
-because nothing more comes; never on a timer, which would undo the combining (DESIGN, "Counting exactly once").
+because nothing more comes; never on a timer: at 50,000 events/s and 1,000 series one every 200 ms would send
+as many entries as there are events.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ class Intake:
 
     def restarted(self, start: int) -> Intake:
         """An intake that goes on at a later offset: what lay between can no longer be read."""
-        assert start >= self.end and self._sent_to == self.end, "only what was sent may be left behind"
+        assert start >= self.end, "a chunk is not read twice"
+        assert self._sent_to == self.end, "only what was sent may be left behind"
         anew = Intake(self.source, self.epoch, start, self.term, self._lexicon, self.lateness_ms)
         anew.largest_ms, anew.events, anew._sent_tick = self.largest_ms, self.events, self._sent_tick
         return anew

@@ -1,7 +1,8 @@
-"""Stage two of one service partition, as a state machine: messages and time in, signals and state out. No I/O.
+"""Stage two of one service partition as a state machine: messages in, signals and state out. No I/O.
 
-The owner of the partition feeds every message in the order of its offsets, then lets time pass; at a checkpoint
-it writes, in one transaction, the records of :meth:`Keeper.changes` and the signals since the one before.
+The owner of the partition feeds every message in the order of its offsets, then decides what is due; at a
+checkpoint it writes, in one transaction, the records of :meth:`Keeper.changes` and the signals since the one
+before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chunks: a source partition cut by a rule that only its own records decide.
 
 Whoever reads the records again, in whatever batches, cuts at the same places; that is what makes a repeat
-recognisable (DESIGN, "Counting exactly once"). The limits are constants of the format, not settings: two
+recognisable (docs/design.md). The limits are constants of the format, not settings: two
 rules at once would overlap.
 """
 

@@ -94,7 +94,8 @@ class Clock:
         if not all(source in self.sources for source in expected):
             return self.now_ms
         sources = self.sources.values()
-        idle_as_of_ms = min((s.idle_as_of_ms for s in sources if s.idle_as_of_ms is not None), default=None)
+        evidence = [s.idle_as_of_ms for s in sources if s.idle_as_of_ms is not None]
+        idle_as_of_ms = min(evidence, default=None)
         for source in sources:
             source.settle(idle_as_of_ms)
         busy = [s.watermark_ms for s in sources if s.idle_as_of_ms is None]

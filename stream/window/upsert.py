@@ -1,8 +1,7 @@
 """Upsert, then fold: what a partial does to the open contribution of its source partition.
 
 Chunks of a source partition follow one another without a gap, and a partial is cumulative within its chunk;
-so offsets alone tell a newer sending from a repeat, a zombie's or the next chunk's (DESIGN, "Counting
-exactly once"). The rules are total: every pair of spans has exactly one verdict.
+so offsets alone tell a newer sending from a repeat, a zombie's or the next chunk's (docs/design.md). The rules are total: every pair of spans has exactly one verdict.
 """
 
 from __future__ import annotations

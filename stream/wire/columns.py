@@ -1,4 +1,4 @@
-"""Integer columns as bytes, each in the narrowest width that holds it: partials and state are made of them."""
+"""Integer columns as bytes, each in the narrowest width that holds it: what partials and state hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State records: keys and values of the compacted state topic (DESIGN, "What is kept, and in what shape").
+"""State records: keys and values of the compacted state topic (docs/design.md).
 
 A key is a kind and a place in it; a value is MessagePack, numbers in packed columns. Versioned by the record
 under ``KEY_SHARD``, never pickled. What is recorded where is told in ``slo/snapshot.py``.
