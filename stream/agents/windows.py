@@ -106,7 +106,7 @@ class Windows:
                 raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
             held.records.clear()
             run = await self._seek(consumer, tp, keeper)
-            self.owners[tp] = Owner(tp, generation, held, keeper, run)
+            self.owners[tp] = Owner(tp, generation, held, keeper, run, due=keeper.leftovers)
             seconds = time.monotonic() - started_s
             self.stats.restore_seconds.observe(seconds)
             log.info(

@@ -66,6 +66,8 @@ class Evaluator:
         self.rules = [(row, rule) for row, o in enumerate(objectives) for rule in o.rules]
         self.alerts: dict[int, Alert] = {}
         """By place in ``rules``; only those that fire."""
+        self.announced: dict[int, dict[str, object]] = {}
+        """By place in ``rules``: the record with which the alert that fires was announced."""
         self.frozen: set[tuple[str, str]] = set()
         self.below_rollback: set[int] = set()
         self.held_last_minute: set[int] = set()
@@ -126,7 +128,12 @@ class Evaluator:
                 del self.alerts[place]
         for _, place, change, alert in sorted(changed, key=lambda c: c[:2]):
             row, rule = self.rules[place]
-            yield records.alert(self.ledger, row, self.plans[row], rule, change, alert.starts_at_s, tick_s)
+            signal = records.alert(self.ledger, row, self.plans[row], rule, change, alert.starts_at_s, tick_s)
+            if change is Change.FIRED:
+                self.announced[place] = signal.value
+            else:
+                self.announced.pop(place, None)
+            yield signal
 
     def _verdicts(self) -> NDArray[np.int8]:
         """_TRUE, _FALSE or _FROZEN for every rule (contract, section 4)."""

@@ -39,6 +39,8 @@ class Keeper:
         """By source: the message that is its open contribution."""
         self._reopened: set[int] = set()
         """Sources whose open contribution changed since the last checkpoint."""
+        self.leftovers: list[Signal] = []
+        """What the state held and the SLO files no longer know has ended: to be published first."""
         self._rewrite = False
         records = records or {}
         if _SHARD in records:
@@ -53,7 +55,7 @@ class Keeper:
         self.clock.now_ms = record.watermark_ms
         for source, watermark_ms, epoch, end, term in record.sources:
             self.clock.sources[source] = Source(Reach(epoch, end, term), watermark_ms)
-        restore(self.shard, record, records)
+        self.leftovers = restore(self.shard, record, records)
         for name, value in records.items():
             kind, place = parse_key(name)
             if kind == "open":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stream.sketch import DigestSet
 from stream.slo.registry import OTHER
 from stream.window.minutes import Minutes
-from stream.window.panes import MINUTE_S
+from stream.window.panes import HOUR_S, MINUTE_S
 from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal
 from stream.wire.tally import MINUTE_BITS, EndpointKey, Tally
@@ -25,27 +25,47 @@ class Percentiles:
 
     def __init__(self, max_endpoints: int) -> None:
         self.minutes = Minutes()
-        self.endpoints: list[EndpointKey] = []
+        self.endpoints: list[EndpointKey | None] = []
+        """By number; None is free for another."""
         self.max_endpoints = max_endpoints
         self._ids: dict[EndpointKey, int] = {}
+        self._free: list[int] = []
 
     def id_of(self, key: EndpointKey) -> int:
         known = self._ids.get(key)
-        if known is None and len(self.endpoints) >= self.max_endpoints:
+        if known is None and len(self._ids) >= self.max_endpoints:
             key = key[0], key[1], OTHER
             known = self._ids.get(key)
         if known is None:
-            known = self._ids[key] = len(self.endpoints)
-            self.endpoints.append(key)
+            if not self._free:
+                self._free.append(len(self.endpoints))
+                self.endpoints.append(None)
+            known = self._ids[key] = self._free.pop()
+            self.endpoints[known] = key
         return known
 
+    def named(self) -> Iterator[tuple[int, EndpointKey]]:
+        """(number, endpoint) of all that are known."""
+        return ((number, key) for number, key in enumerate(self.endpoints) if key is not None)
+
     def restore(self, number: int, text: str) -> None:
-        """Name an endpoint as state records have it; numbers come in any order and leave no gap."""
+        """Name an endpoint as state records have it; numbers come in any order."""
         while len(self.endpoints) <= number:
-            self.endpoints.append(("", "", ""))
+            self._free.append(len(self.endpoints))
+            self.endpoints.append(None)
+        self._free.remove(number)
         namespace, service, endpoint = text.split("\0", 2)
+        self._ids[namespace, service, endpoint] = number
         self.endpoints[number] = namespace, service, endpoint
-        self._ids[self.endpoints[number]] = number
+
+    def _forget(self) -> None:
+        """Give the numbers of endpoints that no digest belongs to any more free for others."""
+        held = self.minutes.endpoints()
+        for number, key in list(self.named()):
+            if number not in held:
+                del self._ids[key]
+                self.endpoints[number] = None
+                self._free.append(number)
 
     def open(self, source: int, tally: Tally, oldest_minute: int) -> None:
         """Replace what the open chunk of a source contributes."""
@@ -79,17 +99,24 @@ class Percentiles:
         found.sort(key=lambda f: f[:3])
         yield from (signal for *_, signal in found)
         self.minutes.move_to(minute + 1)
+        if tick_s % HOUR_S == 0:
+            self._forget()
 
     def _services(self) -> NDArray[np.int64]:
         """By endpoint: the first endpoint of the same service, which stands for the service."""
         first: dict[tuple[str, str], int] = {}
-        return np.array([first.setdefault(key[:2], i) for i, key in enumerate(self.endpoints)], np.int64)
+        stands_for = np.zeros(len(self.endpoints), np.int64)
+        for number, key in self.named():
+            stands_for[number] = first.setdefault(key[:2], number)
+        return stands_for
 
     def _values(self, digests: DigestSet, named: bool) -> Iterator[tuple[EndpointKey, Sequence[float]]]:
         quantiles = digests.quantiles(_QS)
         columns = np.column_stack([digests.count, quantiles, digests.low, digests.high, digests.averages()])
         for i, row in zip(digests.keys.tolist(), columns.tolist(), strict=True):
-            namespace, service, endpoint = self.endpoints[i]
+            key = self.endpoints[i]
+            assert key is not None
+            namespace, service, endpoint = key
             if not named:
                 yield (namespace, service, ""), row
             elif endpoint:

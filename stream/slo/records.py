@@ -63,6 +63,33 @@ def alert(
     return Signal("slo-alerts", o.service_key, value)
 
 
+def alert_without_rule(announced: dict[str, object], tick_s: int) -> Signal:
+    """The end of an alert whose rule is no longer in the SLO files: there is nothing left to burn."""
+    value = announced | {
+        "state": Change.RESOLVED.value,
+        "burn_rate": {"long": None, "short": None},
+        "ends_at": at(tick_s),
+        "evaluated_at": at(tick_s),
+        "contributors": [],
+        "exhausts_at": None,
+    }
+    return Signal("slo-alerts", f"{value['namespace']}/{value['service']}", value)
+
+
+def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
+    """The end of a freeze of a service that no SLO looks at any more."""
+    value: dict[str, object] = {
+        "schema": "burngate.freeze/v1",
+        "namespace": service[0],
+        "service": service[1],
+        "state": "open",
+        "since": at(tick_s),
+        "evaluated_at": at(tick_s),
+        "reasons": [],
+    }
+    return Signal("deploy-freezes", "/".join(service), value)
+
+
 def slo_budget(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
     o = plan.objective
     now = budget(ledger, row, plan, tick_s)

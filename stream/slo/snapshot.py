@@ -8,8 +8,10 @@ more is deleted. Sums of windows are not kept: they are added up anew from the p
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import orjson
 
 from stream.model.objective import PANE_S, Calendar
 from stream.sketch import from_bytes, to_bytes
@@ -17,6 +19,7 @@ from stream.slo.alerts import Alert, State
 from stream.slo.catalog import Catalog, counting_key
 from stream.slo.contribution import VersionSeen
 from stream.slo.evaluator import rule_key
+from stream.slo.records import alert_without_rule, freeze_without_slo
 from stream.slo.shard import Shard
 from stream.slo.slices import Slice
 from stream.slo.versions import Seen
@@ -24,6 +27,7 @@ from stream.window.history import Cells
 from stream.window.sums import WIDTH, PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack, unpack
+from stream.wire.signal import Signal
 from stream.wire.state import decode, encode, key, parse_key
 
 Changes = dict[bytes, bytes | None]
@@ -93,6 +97,8 @@ class Snapshots:
         shard = self.shard
         for row, objective in enumerate(shard.catalog.objectives):
             yield key("row", objective.identity), encode(_row(shard, row))
+        for announced in shard.evaluator.announced.values():
+            yield key("alert", announced["id"]), orjson.dumps(announced)
         for service, versions in shard.ledger.versions.items():
             seen = [(v, s.first_ms, s.last_end_s) for v, s in sorted(versions.seen.items())]
             record = state.ServiceRecord(service in shard.evaluator.frozen, seen)
@@ -101,7 +107,7 @@ class Snapshots:
             yield key("pending", pane), encode(_pending(shard, pane))
         for number, (series, column, folded) in shard.ledger.registry.named():
             yield key("pair", number), encode(state.PairRecord(series, column, folded))
-        for number, endpoint in enumerate(shard.percentiles.endpoints):
+        for number, endpoint in shard.percentiles.named():
             yield key("endpoint", number), "\0".join(endpoint).encode()
 
     def _gone(self, changes: Changes, small: Mapping[bytes, bytes], everything: bool) -> list[bytes]:
@@ -121,7 +127,7 @@ class Snapshots:
         return gone
 
 
-_SMALL = ("row", "service", "pending", "pair", "endpoint")
+_SMALL = ("row", "alert", "service", "pending", "pair", "endpoint")
 FAR = 2**62
 
 
@@ -168,15 +174,15 @@ def _pending(shard: Shard, pane: int) -> state.PendingRecord:
     return state.PendingRecord(pack(rows.astype(np.int64)), pack(sums), versions)
 
 
-def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> None:
+def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> list[Signal]:
     """Fill an empty shard from state records. Rows whose meaning changed start anew.
 
+    Returns the ends of alerts and freezes that the SLO files no longer know: else they would never end.
     Raises ValueError on records that cannot be read.
     """
     place = {counts: row for row, counts in enumerate(counting_keys(shard.catalog))}
-    _Restorer(shard, record, np.array([place.get(counts, -1) for counts in record.rows], np.intp)).run(
-        records
-    )
+    new_row = np.array([place.get(counts, -1) for counts in record.rows], np.intp)
+    return _Restorer(shard, record, new_row).run(records)
 
 
 class _Restorer:
@@ -188,8 +194,9 @@ class _Restorer:
         self.shard = shard
         self.record = record
         self.new_row = new_row
+        self.leftovers: list[Signal] = []
 
-    def run(self, records: Mapping[bytes, bytes]) -> None:
+    def run(self, records: Mapping[bytes, bytes]) -> list[Signal]:
         shard, decided_s = self.shard, self.record.decided_s
         shard.resume(decided_s, self.record.newest_s, self.record.coming)
         if decided_s is not None:
@@ -212,6 +219,8 @@ class _Restorer:
                     shard.percentiles.restore(int(place[0]), value.decode())
                 case "row" if place[0] in kept:
                     self._row(kept[place[0]], decode(state.RowRecord, value))
+                case "alert":
+                    self._alert(orjson.loads(value))
                 case "service":
                     self._service((place[0], place[1]), decode(state.ServiceRecord, value))
                 case "pending":
@@ -219,6 +228,7 @@ class _Restorer:
         shard.ledger.dirty_panes.clear()
         shard.ledger.history.dirty.clear()
         shard.percentiles.minutes.dirty.clear()
+        return self.leftovers
 
     def _pane(self, grid_s: int, start_s: int, record: state.PaneRecord) -> None:
         rows = self.new_row[unpack(record.rows)]
@@ -251,6 +261,22 @@ class _Restorer:
             for end_s, weight, bad_weight in record.slices:
                 ledger.slices.slices.setdefault(end_s, {})[row] = Slice(int(weight), int(bad_weight))
 
+    def _alert(self, announced: dict[str, Any]) -> None:
+        """An alert that fires: its rule is in the SLO files and its row is kept, or it ends here."""
+        rule = announced["rule"]
+        name = announced["namespace"], announced["slo"]
+        named = rule["window_s"], rule["short_window_s"], rule["burn_rate_threshold"]
+        for place, (row, known) in enumerate(self.shard.evaluator.rules):
+            objective = self.shard.catalog.objectives[row]
+            if (
+                (objective.namespace, objective.name) == name
+                and (known.window_s, known.short_window_s, float(known.threshold)) == named
+                and row in self.new_row
+            ):
+                self.shard.evaluator.announced[place] = announced
+                return
+        self.leftovers.append(alert_without_rule(announced, self.record.decided_s or 0))
+
     def _service(self, service: tuple[str, str], record: state.ServiceRecord) -> None:
         if service in self.shard.ledger.versions:
             if record.frozen:
@@ -258,6 +284,8 @@ class _Restorer:
             self.shard.ledger.versions[service].seen = {
                 version: Seen(first_ms, last_end_s) for version, first_ms, last_end_s in record.versions
             }
+        elif record.frozen:
+            self.leftovers.append(freeze_without_slo(service, self.record.decided_s or 0))
 
     def _pending(self, pane: int, record: state.PendingRecord) -> None:
         rows = self.new_row[unpack(record.rows)]

@@ -75,8 +75,8 @@ class Clock:
     ) -> None:
         """A reader's word on one source partition, as the broker stamped it.
 
-        ``watermark_ms`` None: it has not seen an event yet. ``idle_age_ms``: the partition is idle, by a fetch
-        of that age.
+        ``watermark_ms`` None: it has not seen an event yet. ``idle_age_ms``: the partition is idle, by a
+        fetch of that age.
         """
         known = self.sources.setdefault(source, Source(reach))
         if watermark_ms is not None and watermark_ms > known.newest_ms:

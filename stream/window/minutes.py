@@ -7,6 +7,7 @@ digest cannot be taken back out of a merge. Ten-minute blocks are merged once an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 
@@ -85,6 +86,13 @@ class Minutes:
             self.dirty.add(old)
         for block in [b for b in self._blocks if (b + 1) * BLOCK <= self._oldest]:
             del self._blocks[block]
+
+    def endpoints(self) -> set[int]:
+        """Every endpoint that some digest belongs to."""
+        opened = (digests for by_minute in self._open.values() for digests in by_minute.values())
+        folded = (digests for parts in self._folded.values() for digests in parts)
+        blocks = self._blocks.values()
+        return {int(key) for digests in chain(opened, folded, blocks) for key in digests.keys}
 
     def folded(self) -> list[int]:
         """Minutes that hold folded digests."""

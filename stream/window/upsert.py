@@ -1,7 +1,8 @@
 """Upsert, then fold: what a partial does to the open contribution of its source partition.
 
-Chunks of a source partition follow one another without a gap, and a partial is cumulative within its chunk;
-so offsets alone tell a newer sending from a repeat, a zombie's or the next chunk's (docs/design.md). The rules are total: every pair of spans has exactly one verdict.
+Chunks of a source partition follow one another without a gap, and a partial is cumulative within its chunk:
+offsets alone tell a newer sending from a repeat, a zombie's or the next chunk's (docs/design.md). The rules
+are total: every pair of spans has exactly one verdict.
 """
 
 from __future__ import annotations
