@@ -19,6 +19,7 @@ from faust.types import TP
 
 from stream.agents.ingest import Ingest
 from stream.agents.rules import Rules
+from stream.agents.watchdog import CHECK_EVERY_S, Watchdog
 from stream.agents.windows import Windows
 from stream.config import load_objectives
 from stream.errors import ConfigError, UserError
@@ -88,6 +89,7 @@ class Worker:
                 log.info("metrics on port %d", server.port)
             self._start(self.ingest.heartbeat(lambda: self.app.consumer))
             self._start(self._watch_slo_files())
+            self._start(self._watch_progress())
             try:
                 await run(self.app)
             finally:
@@ -167,6 +169,13 @@ class Worker:
                 await self.windows.reload(self.app.consumer)
                 log.info("%d SLOs in use after a change of the files", len(objectives))
             self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
+
+    async def _watch_progress(self) -> None:
+        watchdog = Watchdog()
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            consumer = self.app.consumer
+            watchdog.check({**self.ingest.work(consumer), **self.windows.work(consumer)}, time.monotonic())
 
     def _healthy(self) -> str | None:
         return "crashed" if self.app.crashed else None

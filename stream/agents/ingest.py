@@ -17,6 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from stream.agents.rules import Rules
+from stream.agents.watchdog import Work
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender
@@ -204,6 +205,14 @@ class Ingest:
         """Wait until the broker has everything that was sent. Raises SendError if something was lost."""
         await asyncio.gather(*reader.unacknowledged)
         reader.unacknowledged.clear()
+
+    def work(self, consumer: Any) -> dict[str, Work]:
+        """How far each partition has come, for the watchdog."""
+        return {
+            f"{tp.topic}[{tp.partition}]": Work(reader.intake.end, progress.stable_offset)
+            for tp, reader in self.readers.items()
+            if (progress := consumer.progress(tp)) is not None
+        }
 
     # idleness
 

@@ -16,6 +16,7 @@ from typing import Any
 from faust.types import TP
 
 from stream.agents.rules import Rules
+from stream.agents.watchdog import Work
 from stream.errors import InvariantError
 from stream.kafka import state
 from stream.kafka.batches import RecordBatch
@@ -207,6 +208,14 @@ class Windows:
         if owner.keeper.watermark_ms is not None:
             stats.watermark_s[partition] = owner.keeper.watermark_ms / 1000
         stats.progress_at_s = time.time()
+
+    def work(self, consumer: Any) -> dict[str, Work]:
+        """How far each partition has come, for the watchdog."""
+        return {
+            f"{tp.topic}[{tp.partition}]": Work(owner.keeper.position, progress.stable_offset)
+            for tp, owner in self.owners.items()
+            if (progress := consumer.progress(tp)) is not None
+        }
 
     # checkpoints
 
