@@ -70,7 +70,9 @@ async def kill_now_and_then(workers: list[WorkerProcess], start: object) -> None
         workers[number % len(workers)] = start()  # type: ignore[operator]
 
 
-async def read_until_complete(broker: str, prefix: str, expected: Records, last: str, limit_s: float) -> Records:
+async def read_until_complete(
+    broker: str, prefix: str, expected: Records, last: str, limit_s: float
+) -> Records:
     """Committed records up to replay's last tick, until nothing expected is missing."""
     found: Records = {topic: Counter() for topic in TOPICS}
     async with Tail([broker], {topic: prefix + topic for topic in TOPICS}) as tail:

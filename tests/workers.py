@@ -36,4 +36,6 @@ class WorkerProcess:
             return self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"the worker did not stop within {limit_s} s:\n{self.log.read_text()}") from None
+            raise AssertionError(
+                f"the worker did not stop within {limit_s} s:\n{self.log.read_text()}"
+            ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stream.errors import StalledError
@@ -24,9 +24,9 @@ class Watchdog:
 
     def __init__(self, stall_s: float = STALL_S) -> None:
         self.stall_s = stall_s
-        self._moved: dict[Hashable, tuple[int, float]] = {}
+        self._moved: dict[str, tuple[int, float]] = {}
 
-    def check(self, work: Mapping[Hashable, Work], now_s: float) -> None:
+    def check(self, work: Mapping[str, Work], now_s: float) -> None:
         """Raises StalledError when a partition with something to do has not moved for too long."""
         for gone in self._moved.keys() - work.keys():
             del self._moved[gone]
