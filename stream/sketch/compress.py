@@ -1,9 +1,9 @@
 """Where one cluster ends and the next begins: the scale function of the t-digest.
 
-Dunning, Ertl, "Computing extremely accurate quantiles using t-digests" (2019), k2: cluster k holds the ranks q
-with k ≤ ln(q/(1−q))/δ < k+1, so that a cluster near q weighs δ·q·(1−q) of the whole. What is published are the
-median and the upper quantiles; so below the median the scale goes on as 2·ln(1/(1−q)), which spends a few
-clusters on the whole lower half. Clusters are found by binning ranks, for all digests in one pass.
+Dunning, Ertl, "Computing extremely accurate quantiles using t-digests" (2019), k2: cluster k holds the ranks
+q with k ≤ ln(q/(1−q))/δ < k+1, so that a cluster near q weighs δ·q·(1−q) of the whole. What is published are
+the median and the upper quantiles; so below the median the scale goes on as 2·ln(1/(1−q)), which spends a
+few clusters on the whole lower half. Clusters are found by binning ranks, for all digests in one pass.
 """
 
 from __future__ import annotations

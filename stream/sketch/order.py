@@ -1,8 +1,8 @@
 """Sorting many segments at once.
 
-A general lexicographic sort of millions of centroids costs more than everything else in a merge. So the segment,
-the leading bits of the value and the position are packed into one unsigned word, the words are sorted plainly, and
-only runs whose leading bits tie without being in order are sorted again, exactly.
+A general lexicographic sort of millions of centroids costs more than everything else in a merge. So the
+segment, the leading bits of the value and the position are packed into one unsigned word, the words are
+sorted plainly, and only runs whose leading bits tie without being in order are sorted again, exactly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def segmented_order(
 ) -> NDArray[np.int64]:
     """The order that sorts by segment, then value, then each of ``ties`` in turn.
 
-    ``segments`` int64[n] ≥ 0; ``values`` float64[n] finite, ≥ 0 and never −0.0. Where all of them tie, any order.
+    ``segments`` int64[n] ≥ 0; ``values`` float64[n] finite, ≥ 0 and never −0.0. Any order where all tie.
     """
     n = segments.size
     if n == 0:
@@ -29,7 +29,7 @@ def segmented_order(
     segment_bits = max(1, int(segments.max()).bit_length())
     lead_bits = _WORD_BITS - position_bits - segment_bits
     assert lead_bits > 0, "more segments and values than one pass can hold"
-    # The bits of non-negative floats are ordered as the floats are; taking the least away leaves room for more.
+    # The bits of non-negative floats are ordered as the floats are; without the least there is room for more.
     lead = values.view(np.uint64) - values.min().view(np.uint64)
     lead >>= np.uint64(max(0, int(lead.max()).bit_length() - lead_bits))
     words = segments.astype(np.uint64)
