@@ -19,6 +19,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 from stream.errors import InvariantError, StalledError
 from stream.kafka.batches import RecordBatch
@@ -37,9 +38,18 @@ _METADATA_MAX_AGE_MS = 2_000  # a partition added to the input is found within t
 AssignmentHook = Callable[[frozenset[TP], int], Awaitable[None]]
 
 
+class _Thread(WorkerThread):  # type: ignore[misc]  # Faust is untyped here
+    """One that was not stopped in time must not keep the process from ending."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
     """Owns the aiokafka consumer and its :class:`BatchFetcher`."""
 
+    Worker = _Thread
     fetcher: BatchFetcher | None = None
 
     async def on_start(self) -> None:

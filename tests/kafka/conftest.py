@@ -18,7 +18,7 @@ _LIMIT_S = 60.0
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     address = os.environ.get("BURNGATE_KAFKA") or request.getfixturevalue("broker")
-    return Cluster(str(address).split(","), f"t{os.getpid()}-{next(_numbers)}")
+    return Cluster(str(address).split(","), f"k{os.getpid()}-{next(_numbers)}")
 
 
 @pytest.fixture
