@@ -1,18 +1,28 @@
 """Where one cluster ends and the next begins: the scale function of the t-digest.
 
-Dunning, Ertl, "Computing extremely accurate quantiles using t-digests" (2019), k2: cluster k holds the ranks
-q with k ≤ ln(q/(1−q))/δ < k+1, so that a cluster near q weighs δ·q·(1−q) of the whole. What is published are
-the median and the upper quantiles; so below the median the scale goes on as 2·ln(1/(1−q)), which spends a
-few clusters on the whole lower half. Clusters are found by binning ranks, for all digests in one pass.
+Dunning, Ertl, "Computing extremely accurate quantiles using t-digests" (2019). A scale function k(q) puts the
+ranks q with k ≤ k(q) < k+1 into cluster k. Around and above the median it is k1 = asin(2q − 1)/w, whose clusters
+weigh w·√(q·(1−q)) of the whole; from SWITCH on it is k2 = ln(q/(1−q))/δ, whose clusters weigh δ·q·(1−q): each
+is the finer one where it is used. What is published are the median and the upper quantiles; so below COARSE
+k = −2·ln(1−q)/δ + const. spends a few clusters on all the rest. Clusters are found by binning ranks, for all
+digests in one pass.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-CLUSTER_WIDTH = 0.04
-"""δ: the weight of a cluster, in units of q·(1−q)."""
+CENTRE_WIDTH = 0.0063
+"""w: the weight of a cluster between COARSE and SWITCH, in units of √(q·(1−q))."""
+TAIL_WIDTH = 0.04
+"""δ: the weight of a cluster above SWITCH, in units of q·(1−q)."""
+SWITCH = 0.5 + 0.5 * math.sqrt(1 - 4 * (CENTRE_WIDTH / TAIL_WIDTH) ** 2)
+"""The rank at which both scales have equally heavy clusters."""
+COARSE = 0.4
+"""Ranks below are not published."""
 EXACT = 32
 """A digest of no more distinct values than this keeps them all."""
 
@@ -33,9 +43,22 @@ def ranks(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDA
 def is_atom(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Centroids heavier than any cluster gets: many equal values, never merged with their neighbours."""
     lower, upper, whole = ranks(offsets, weights)
-    q = (lower + upper) / (2 * whole)
-    heavy: NDArray[np.bool_] = weights > 2 * CLUSTER_WIDTH * whole * (1 - q) * np.maximum(q, 0.5)
+    q = np.clip((lower + upper) / (2 * whole), 0, 1)
+    centre = CENTRE_WIDTH * np.sqrt(q * (1 - q))
+    tail = TAIL_WIDTH * (1 - q) * np.maximum(q, 0.5)
+    widest = np.where(q < COARSE, tail, np.minimum(centre, tail))
+    heavy: NDArray[np.bool_] = weights > 2 * widest * whole
     return heavy
+
+
+def scale(q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """k(q), ascending; ``q`` in [0, 1)."""
+    above = np.maximum(1 - q, np.finfo(float).tiny)
+    low = -2 * np.log(np.maximum(above, 1 - COARSE) / (1 - COARSE)) / TAIL_WIDTH
+    centre = np.arcsin(2 * np.clip(q, COARSE, SWITCH) - 1) / CENTRE_WIDTH
+    tail = np.log(np.maximum(q, SWITCH) / np.minimum(above, 1 - SWITCH) * (1 / SWITCH - 1)) / TAIL_WIDTH
+    k: NDArray[np.float64] = low + centre + tail
+    return k
 
 
 def cluster_starts(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -45,11 +68,10 @@ def cluster_starts(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> 
     """
     sizes = np.diff(offsets)
     lower, upper, whole = ranks(offsets, weights)
-    above = np.maximum((whole - (lower + upper) / 2) / whole, np.finfo(float).tiny)
-    scale = np.log(np.where(above > 0.5, 0.25 / (above * above), (1 - above) / above)) / CLUSTER_WIDTH
+    cluster = np.floor(scale((lower + upper) / (2 * whole)))
     heavy = is_atom(offsets, weights)
     starts = np.ones(len(weights), np.bool_)
-    np.not_equal(np.floor(scale[1:]), np.floor(scale[:-1]), out=starts[1:])
+    np.not_equal(cluster[1:], cluster[:-1], out=starts[1:])
     starts |= heavy
     starts[1:] |= heavy[:-1]
     starts |= np.repeat(sizes <= EXACT, sizes)
