@@ -17,6 +17,20 @@ _QUIET = {
     "mode": logging.WARNING,
     "asyncio": logging.WARNING,
 }
+_NEW_CLUSTER = "Group Coordinator Request failed"
+"""aiokafka's words, as an error, while a cluster makes the offsets topic for its first group ever."""
+_NEW_CLUSTER_S = 15.0
+
+
+class _Patience(logging.Filter):
+    """Keeps back what passes by itself shortly after the start; what lasts is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until_s = time.monotonic() + _NEW_CLUSTER_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
 
 
 class _Formatter(logging.Formatter):
@@ -50,6 +64,7 @@ def set_up_logging(kind: Literal["human", "json"], level: str) -> None:
     handler.setFormatter(
         _Json() if kind == "json" else _Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
+    handler.addFilter(_Patience())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, logging.getLevelName(level.upper())))
