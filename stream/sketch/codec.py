@@ -20,7 +20,8 @@ def to_bytes(digests: DigestSet) -> bytes:
     parts = [_HEADER.pack(VERSION, wide, len(digests.keys), len(digests.means))]
     parts += [getattr(digests, name).astype(kind).tobytes() for name, kind in _PER_KEY]
     parts.append(np.diff(digests.offsets).astype("<u4").tobytes())
-    parts += [digests.means.astype("<f8").tobytes(), (digests.weights.astype("<f8") if wide else single).tobytes()]
+    parts.append(digests.means.astype("<f8").tobytes())
+    parts.append((digests.weights.astype("<f8") if wide else single).tobytes())
     return b"".join(parts)
 
 

@@ -15,7 +15,7 @@ from stream.slo.alerts import INACTIVE, Alert, Change, State, Verdict, step
 from stream.slo.catalog import window_length_s
 from stream.slo.exact import burns_faster
 from stream.slo.ledger import NEVER, Ledger
-from stream.slo.reading import Plan, budget, short_window, window_span_s
+from stream.slo.reading import Plan, budget, short_window
 from stream.window.panes import MINUTE_S
 from stream.window.sums import (
     BAD,
@@ -208,11 +208,7 @@ class Evaluator:
         self.below_rollback = below
 
     def _budgets(self, tick_s: int) -> Iterator[Signal]:
-        held = set()
-        for row in np.flatnonzero(self.ledger.newest != NEVER).tolist():
-            start_s, _ = window_span_s(self.ledger, row, self.plans[row], tick_s)
-            if (int(self.ledger.newest[row]) + 1) * PANE_S > start_s:
-                held.add(row)
+        held = set(np.flatnonzero(self.ledger.windows.sums[self._budget_slot, EVENTS]).tolist())
         due = held | self.held_last_minute
         for row in sorted(due, key=lambda r: self.plans[r].objective.identity):
             yield records.slo_budget(self.ledger, row, self.plans[row], tick_s)

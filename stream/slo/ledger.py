@@ -124,10 +124,16 @@ class Ledger:
         self.windows.add(pane, rows, counts)
         self.dirty_panes.add(pane)
 
-    def move_to(self, tick_s: int) -> None:
-        """Move every window to the tick; the pane that ends there joins them."""
+    def skip_to(self, tick_s: int) -> None:
+        """Let time pass where nothing is due; what comes late after this still finds its place."""
         self.windows.move_to(tick_s)
         self.decided_s = tick_s
+        if self._alerts:
+            self.history.move_to(tick_s)
+
+    def move_to(self, tick_s: int) -> None:
+        """Move every window to the tick; the pane that ends there joins them."""
+        self.skip_to(tick_s)
         pane = tick_s // PANE_S - 1
         parts = self.pending.pop(pane, [])
         if parts:
@@ -139,8 +145,6 @@ class Ledger:
             self.versions[seen.namespace, seen.service].observe(seen.version, seen.first_ms, seen.pane)
         for counted in self.slices.finish(tick_s):
             self._count_slice(counted)
-        if self._alerts:
-            self.history.move_to(tick_s)
 
     def earliest_pending(self) -> int | None:
         """The first pane that waits for its tick."""

@@ -93,7 +93,7 @@ class Shard:
         while (tick_s := self._next_tick(last_s)) is not None:
             yield from self._tick(tick_s)
         if self.ledger.decided_s is None or self.ledger.decided_s < last_s:
-            self.ledger.decided_s = last_s
+            self.ledger.skip_to(last_s)
 
     def _tick(self, tick_s: int) -> Iterator[Signal]:
         while self._coming and (self._coming[0] + 1) * PANE_S <= tick_s:

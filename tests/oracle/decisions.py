@@ -205,13 +205,17 @@ class AsOf:
         if self.budgeted.N and self.remaining_pct <= 0:
             return Fraction(self.tick)
         window = self._exhaustion_window()
-        burn = self.over(window).burn(self.slo.objective) if window else None
+        counted = self.over(window) if window else self.budgeted
+        burn = counted.burn(self.slo.objective)
         if self.budgeted.N == 0 or burn is None or burn <= 1:
             return None
         return self.tick + self.remaining_pct / 100 * self.period[1] / burn
 
     def _exhaustion_window(self) -> int | None:
-        """The 1 h window, or the longest alerting window below it; the longest of all if none is."""
+        """The 1 h window, or the longest alerting window below it; the longest of all if none is.
+
+        Without alerting the only window there is: the SLO's own.
+        """
         windows = [rule.long_ms for rule in self.slo.objective.rules]
         within = [length for length in windows if length <= HOUR_MS]
         return max(within or windows, default=None)
