@@ -25,7 +25,7 @@ from stream.config import load_objectives
 from stream.errors import ConfigError, UserError
 from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers
-from stream.kafka.engine import BatchApp, make_app, run
+from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
 from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
 from stream.kafka.topics import Admin, Topics, declare_topics
@@ -65,36 +65,44 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        settings = self.settings
-        await wait_for_brokers(settings.brokers, settings.connect_timeout.total_seconds(), log.warning)
+        """Until SIGTERM or SIGINT, which may come while Kafka is still waited for."""
+        stop = asyncio.Event()
         async with AsyncExitStack() as stack:
-            admin = await stack.enter_async_context(Admin(settings.brokers))
-            await admin.ensure(self.topics, create=settings.create_topics)
-            sender = Sender(settings.brokers)
-            await sender.start()
-            stack.push_async_callback(sender.stop)
-            self.app = make_app(
-                settings.app, settings.brokers, session_timeout_s=settings.session_timeout.total_seconds()
-            )
-            self._wire(self.app, sender, admin)
-            if settings.metrics_port:
-                server = MetricsServer(
-                    self.stats,
-                    host=settings.metrics_host,
-                    port=settings.metrics_port,
-                    healthy=self._healthy,
-                    ready=self._ready,
-                )
-                await stack.enter_async_context(server)
-                log.info("metrics on port %d", server.port)
+            stack.enter_context(stop_on_signals(stop))
+            if not await _done_before(stop, self._prepare(stack)):
+                return
             self._start(self.ingest.heartbeat(lambda: self.app.consumer))
             self._start(self._watch_slo_files())
             self._start(self._watch_progress())
             try:
-                await run(self.app)
+                await run(self.app, stop)
             finally:
                 for task in self.tasks:
                     task.cancel()
+
+    async def _prepare(self, stack: AsyncExitStack) -> None:
+        """Everything up to joining the group; ``stack`` takes what has to be closed."""
+        settings = self.settings
+        await wait_for_brokers(settings.brokers, settings.connect_timeout.total_seconds(), log.warning)
+        admin = await stack.enter_async_context(Admin(settings.brokers))
+        await admin.ensure(self.topics, create=settings.create_topics)
+        sender = Sender(settings.brokers)
+        await sender.start()
+        stack.push_async_callback(sender.stop)
+        self.app = make_app(
+            settings.app, settings.brokers, session_timeout_s=settings.session_timeout.total_seconds()
+        )
+        self._wire(self.app, sender, admin)
+        if settings.metrics_port:
+            server = MetricsServer(
+                self.stats,
+                host=settings.metrics_host,
+                port=settings.metrics_port,
+                healthy=self._healthy,
+                ready=self._ready,
+            )
+            await stack.enter_async_context(server)
+            log.info("metrics on port %d", server.port)
 
     def _wire(self, app: BatchApp, sender: Sender, admin: Admin) -> None:
         settings, topics = self.settings, self.topics
@@ -199,6 +207,19 @@ def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, windows: Windows) 
     async def _windows(stream: Any) -> None:
         async for event in stream.noack().events():
             await windows.process(app.consumer, event.message.tp, event.value)
+
+
+async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``work`` was done before ``stop`` was set; it is cancelled otherwise."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set() and not working.done():
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return False
+    await working
+    return True
 
 
 async def _delete(admin: Admin, tp: TP, offset: int) -> None:

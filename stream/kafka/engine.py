@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import faust
@@ -133,7 +133,7 @@ async def run(app: BatchApp, stop: asyncio.Event | None = None) -> None:
     not stop in time; then nothing was checkpointed, and the process should end at once.
     """
     stop = stop or asyncio.Event()
-    with _signals(stop):
+    with stop_on_signals(stop):
         starting = asyncio.create_task(app.start())
         stopping = asyncio.create_task(stop.wait())
         crashing = asyncio.create_task(app._crashed.wait())
@@ -164,7 +164,8 @@ async def _stop(app: BatchApp, starting: asyncio.Task[None]) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Any:
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` while the block runs; after an inner block they end the process."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
