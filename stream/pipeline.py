@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from stream.model.objective import Objective
+from stream.model.objective import PANE_S, Objective
 from stream.slo.catalog import Catalog
 from stream.slo.lexicon import Lexicon
 from stream.slo.shard import Shard
@@ -78,13 +78,25 @@ class Feed:
         return np.concatenate(([first], np.maximum(largest[:-1], first)))
 
     def _count(self, frame: Frame) -> Iterator[Signal]:
-        counted, _ = tally(frame, self._lexicon.judge)
-        span = Span(0, self.events, self.events + len(frame))
-        self.shard.observe(0, span, counted, self.watermark_ms(self.largest_ms))
-        self.events += len(frame)
+        watermark_ms = self.watermark_ms(self.largest_ms)
         largest_ms = int(frame.ts_ms.max())
+        span = Span(0, self.events, self.events + len(frame))
+        self.events += len(frame)
+        counted, _ = tally(self._without_too_late(frame, watermark_ms), self._lexicon.judge)
+        self.shard.observe(0, span, counted, watermark_ms)
         self.largest_ms = largest_ms if self.largest_ms is None else max(self.largest_ms, largest_ms)
         yield from self.shard.advance(self.largest_ms - self.lateness_ms)
+
+    def _without_too_late(self, frame: Frame, watermark_ms: int | None) -> Frame:
+        """A shard drops whole panes and minutes; here each event is at hand (contract, section 3)."""
+        if watermark_ms is None:
+            return frame
+        first_s = self.shard.catalog.too_late_before_s(watermark_ms)
+        kept = frame.ts_ms // PANE_MS * PANE_S >= first_s
+        if kept.all():
+            return frame
+        self.shard.ledger.late.too_late += len(frame) - int(kept.sum())
+        return frame.take(kept)
 
     def finish(self) -> Iterator[Signal]:
         """After the last event: everything due up to the first tick past it."""

@@ -24,7 +24,9 @@ def run(slos: str, lines: list[bytes], directory: Path) -> dict[str, list[dict[s
     (directory / "events.ndjson").write_bytes(b"\n".join(lines))
     replay([directory / "slos.yaml"], [str(directory / "events.ndjson")], directory / "out")
     return {
-        topic: [json.loads(line) for line in (directory / "out" / f"{topic}.ndjson").read_bytes().splitlines()]
+        topic: [
+            json.loads(line) for line in (directory / "out" / f"{topic}.ndjson").read_bytes().splitlines()
+        ]
         for topic in TOPICS
     }
 
@@ -149,7 +151,14 @@ def event_streams(draw: st.DrawFn) -> list[bytes]:
 PHASES = (Phase.generate,)  # a scenario is read as it is; shrinking takes minutes
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, report_multiple_bugs=False, phases=PHASES, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+)
 @given(slo_files(), event_streams())
 def test_replay_agrees_with_the_contract_read_slowly(slos: str, lines: list[bytes]) -> None:
     agree(slos, lines)

@@ -2,10 +2,10 @@
 
 Dunning, Ertl, "Computing extremely accurate quantiles using t-digests" (2019). A scale function k(q) puts the
 ranks q with k ≤ k(q) < k+1 into cluster k. Around and above the median it is k1 = asin(2q − 1)/w, whose
-clusters weigh w·√(q·(1−q)) of the whole; from SWITCH on it is k2 = ln(q/(1−q))/δ, whose clusters weigh δ·q·(1−q): each
-is the finer one where it is used. What is published are the median and the upper quantiles; so below COARSE
-k = −2·ln(1−q)/δ + const. spends a few clusters on all the rest. Clusters are found by binning ranks, for all
-digests in one pass.
+clusters weigh w·√(q·(1−q)) of the whole; from SWITCH on it is k2 = ln(q/(1−q))/δ, whose clusters weigh
+δ·q·(1−q): each is the finer one where it is used. What is published are the median and the upper quantiles;
+so below COARSE k = −2·ln(1−q)/δ + const. spends a few clusters on all the rest. Clusters are found by binning
+ranks, for all digests in one pass.
 """
 
 from __future__ import annotations

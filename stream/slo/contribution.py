@@ -76,7 +76,7 @@ class Contribution:
 
     rows: Counts
     pairs: Counts
-    versions: list[VersionSeen]
+    versions: frozenset[VersionSeen]
     events: list[tuple[int, int]]
     """(pane, events), to count late ones."""
 
@@ -104,7 +104,7 @@ def contribution(tally: Tally, registry: Registry) -> Contribution:
     )
 
 
-def _versions(tally: Tally) -> list[VersionSeen]:
+def _versions(tally: Tally) -> frozenset[VersionSeen]:
     found: dict[tuple[str, str, str, int], int] = {}
     entries = zip(
         tally.entry_series.tolist(), tally.entry_pane.tolist(), tally.entry_first_ms.tolist(), strict=True
@@ -114,4 +114,4 @@ def _versions(tally: Tally) -> list[VersionSeen]:
         if version:
             key = (namespace, service, version, pane)
             found[key] = min(found.get(key, first_ms), first_ms)
-    return [VersionSeen(*key, first_ms) for key, first_ms in found.items()]
+    return frozenset(VersionSeen(*key, first_ms) for key, first_ms in found.items())

@@ -71,7 +71,7 @@ class Ledger:
         if self._alerts:
             for pane, ids, counts in pairs.by_pane():
                 self.history.add(pane, Cells(ids, counts[:, 1], counts[:, 3]))
-        for seen in new.versions:
+        for seen in new.versions - old.versions if old else new.versions:
             if seen.pane >= first:
                 self._put_version(seen)
 
@@ -108,9 +108,13 @@ class Ledger:
 
     def _put_version(self, seen: VersionSeen) -> None:
         if self.decided_s is not None and seen.pane < self.decided_s // PANE_S:
-            self.versions[seen.namespace, seen.service].observe(seen.version, seen.first_ms, seen.pane)
+            self._see(seen, self.decided_s)
         else:
             self.pending_versions.setdefault(seen.pane, []).append(seen)
+
+    def _see(self, seen: VersionSeen, decided_s: int) -> None:
+        versions = self.versions[seen.namespace, seen.service]
+        versions.observe(seen.version, seen.first_ms, seen.pane, decided_s)
 
     def _settle(self, pane: int, rows: NDArray[np.int64], counts: Sums) -> None:
         """Counts of distinct rows whose pane's time has come."""
@@ -142,7 +146,7 @@ class Ledger:
             np.add.at(counts, place, np.concatenate([counts for _, counts in parts]))
             self._settle(pane, rows, counts)
         for seen in self.pending_versions.pop(pane, ()):
-            self.versions[seen.namespace, seen.service].observe(seen.version, seen.first_ms, seen.pane)
+            self._see(seen, tick_s - PANE_S)
         for counted in self.slices.finish(tick_s):
             self._count_slice(counted)
 

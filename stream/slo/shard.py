@@ -53,7 +53,7 @@ class Shard:
         new = contribution(tally, self.ledger.registry)
         old = self.open.get(source) if verdict is Verdict.REPLACE else None
         self.ledger.observe(new, old, watermark_ms)
-        self._open_digests(source, tally)
+        self._open_digests(source, tally, watermark_ms)
         self.spans[source], self.open[source] = span, new
         for pane, _ in new.events:
             self._note(pane)
@@ -83,9 +83,13 @@ class Shard:
         self.open[source] = contribution(tally, self.ledger.registry)
         self._open_digests(source, tally)
 
-    def _open_digests(self, source: int, tally: Tally) -> None:
-        decided_s = self.ledger.decided_s
-        self.percentiles.open(source, tally, 0 if decided_s is None else decided_s // MINUTE_S - 60)
+    def _open_digests(self, source: int, tally: Tally, watermark_ms: int | None = None) -> None:
+        oldest_s = 0
+        if self.ledger.decided_s is not None:
+            oldest_s = self.ledger.decided_s - HOUR_S
+        if watermark_ms is not None:
+            oldest_s = max(oldest_s, self.catalog.too_late_before_s(watermark_ms))
+        self.percentiles.open(source, tally, oldest_s // MINUTE_S)
 
     def advance(self, watermark_ms: int) -> Iterator[Signal]:
         """Decide every tick that the watermark has reached, in order."""

@@ -100,7 +100,7 @@ class Snapshots:
         for announced in shard.evaluator.announced.values():
             yield key("alert", announced["id"]), orjson.dumps(announced)
         for service, versions in shard.ledger.versions.items():
-            seen = [(v, s.first_ms, s.last_end_s) for v, s in sorted(versions.seen.items())]
+            seen = [(v, s.first_ms, s.last_end_s, s.decided_s) for v, s in sorted(versions.seen.items())]
             record = state.ServiceRecord(service in shard.evaluator.frozen, seen)
             yield key("service", *service), encode(record)
         for pane in shard.ledger.pending.keys() | shard.ledger.pending_versions.keys():
@@ -282,7 +282,7 @@ class _Restorer:
             if record.frozen:
                 self.shard.evaluator.frozen.add(service)
             self.shard.ledger.versions[service].seen = {
-                version: Seen(first_ms, last_end_s) for version, first_ms, last_end_s in record.versions
+                version: Seen(*when) for version, *when in record.versions
             }
         elif record.frozen:
             self.leftovers.append(freeze_without_slo(service, self.record.decided_s or 0))

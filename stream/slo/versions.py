@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.model.objective import PANE_S
+from stream.window.panes import window_start_s
 
 MAX_VERSIONS = 256
 """Kept per service; beyond it the oldest is forgotten."""
@@ -16,6 +17,8 @@ class Seen:
     """Smallest ts."""
     last_end_s: int
     """End of the newest pane that holds an event of it."""
+    decided_s: int
+    """The last tick that was decided when an event of it was last counted."""
 
 
 class Versions:
@@ -25,21 +28,25 @@ class Versions:
         self.memory_s = memory_s
         self.seen: dict[str, Seen] = {}
 
-    def observe(self, version: str, first_ms: int, pane: int) -> None:
-        """An event of a pane whose time has come (or a late one)."""
+    def observe(self, version: str, first_ms: int, pane: int, decided_s: int) -> None:
+        """An event of a pane; ``decided_s`` is the last tick that was decided without it."""
         end_s = (pane + 1) * PANE_S
         known = self.seen.get(version)
-        if known is None or known.last_end_s <= end_s - PANE_S - self.memory_s:
-            self.seen[version] = Seen(first_ms, end_s)
+        if known is None or (known.decided_s < decided_s and self._forgotten(known, decided_s)):
+            self.seen[version] = Seen(first_ms, end_s, decided_s)
             if len(self.seen) > MAX_VERSIONS:
                 del self.seen[min(self.seen, key=lambda v: (self.seen[v].first_ms, v))]
             return
         known.first_ms = min(known.first_ms, first_ms)
         known.last_end_s = max(known.last_end_s, end_s)
+        known.decided_s = decided_s
+
+    def _forgotten(self, seen: Seen, tick_s: int) -> bool:
+        return seen.last_end_s <= window_start_s(tick_s, self.memory_s)
 
     def newest(self, tick_s: int) -> tuple[str | None, str | None]:
         """(newest, the one before) at a tick, by smallest ts, ties by name; None where there is none."""
-        for version in [v for v, s in self.seen.items() if s.last_end_s <= tick_s - self.memory_s]:
+        for version in [v for v, s in self.seen.items() if self._forgotten(s, tick_s)]:
             del self.seen[version]
         order = sorted(self.seen, key=lambda v: (self.seen[v].first_ms, v), reverse=True)
         newest, previous, *_ = [*order, None, None]

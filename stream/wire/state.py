@@ -49,8 +49,8 @@ class RowRecord(Record, frozen=True):
 
 class ServiceRecord(Record, frozen=True):
     frozen: bool
-    versions: list[tuple[str, int, int]]
-    """(version, first_ms, last_end_s)."""
+    versions: list[tuple[str, int, int, int]]
+    """(version, first_ms, last_end_s, decided_s)."""
 
 
 class PaneRecord(Record, frozen=True):

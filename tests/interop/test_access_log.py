@@ -23,7 +23,7 @@ from typing import Any
 import programs
 import pytest
 import yaml
-from oracle import Event, Log, Slo, parse, rfc3339
+from access_log import Event, Log, Slo, parse, rfc3339
 from programs import Kcat, free_port, get, query, running, wait_for
 from workers import WorkerProcess
 

@@ -1,7 +1,8 @@
 """Accuracy against an exact oracle: distributions × sizes × ways of merging, beside fastdigest.
 
-The rank error of a quantile is how far its rank in the data is from what was asked for; a value that occurs
-many times has a whole interval of ranks. It is judged in units of q·(1 − q), after the allowance of one value.
+The rank error of a quantile is how far its rank in the data is from what was asked for; a value that
+occurs many times has a whole interval of ranks. It is judged in units of q·(1 − q), after the allowance of
+one value.
 """
 
 from __future__ import annotations

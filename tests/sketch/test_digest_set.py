@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,12 +99,10 @@ def test_bytes_bring_everything_back(rows: Rows) -> None:
 def test_spoilt_bytes_are_refused_or_read_but_never_crash(rows: Rows, place: int, byte: int) -> None:
     data = bytearray(to_bytes(build(rows)))
     data[place % len(data)] = byte
-    try:
+    with contextlib.suppress(ValueError):
         from_bytes(bytes(data))
-    except ValueError:
-        pass
     for cut in (0, 5, len(data) - 1):
-        with pytest.raises(ValueError, match="digests|bytes"):
+        with pytest.raises(ValueError, match=r"digests|bytes"):
             from_bytes(bytes(data[:cut]))
 
 
