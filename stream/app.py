@@ -26,6 +26,7 @@ from stream.errors import ConfigError, UserError
 from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers
 from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
+from stream.kafka.security import security_of
 from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
 from stream.kafka.topics import Admin, Topics, declare_topics
@@ -83,16 +84,19 @@ class Worker:
     async def _prepare(self, stack: AsyncExitStack) -> None:
         """Everything up to joining the group; ``stack`` takes what has to be closed."""
         settings = self.settings
-        await wait_for_brokers(settings.brokers, settings.connect_timeout.total_seconds(), log.warning)
-        admin = await stack.enter_async_context(Admin(settings.brokers))
+        brokers, security = settings.brokers, security_of(settings)
+        await wait_for_brokers(brokers, settings.connect_timeout.total_seconds(), log.warning, security)
+        admin = await stack.enter_async_context(
+            Admin(brokers, security, replication_factor=settings.replication_factor)
+        )
         await admin.ensure(self.topics, create=settings.create_topics)
-        sender = Sender(settings.brokers)
+        sender = Sender(brokers, security)
         await sender.start()
         stack.push_async_callback(sender.stop)
-        self.app = make_app(
-            settings.app, settings.brokers, session_timeout_s=settings.session_timeout.total_seconds()
-        )
-        self._wire(self.app, sender, admin)
+        session_timeout_s = settings.session_timeout.total_seconds()
+        self.app = make_app(settings.app, brokers, security, session_timeout_s=session_timeout_s)
+        store = StateStore(brokers, settings.app, self.topics.state.name, security)
+        self._wire(self.app, sender, store, admin)
         if settings.metrics_port:
             server = MetricsServer(
                 self.stats,
@@ -104,7 +108,7 @@ class Worker:
             await stack.enter_async_context(server)
             log.info("metrics on port %d", server.port)
 
-    def _wire(self, app: BatchApp, sender: Sender, admin: Admin) -> None:
+    def _wire(self, app: BatchApp, sender: Sender, store: StateStore, admin: Admin) -> None:
         settings, topics = self.settings, self.topics
         self.ingest = Ingest(
             settings.app,
@@ -119,7 +123,7 @@ class Worker:
             settings.app,
             settings.topic_prefix,
             topics.requests.name,
-            StateStore(settings.brokers, settings.app, topics.state.name),
+            store,
             self.rules,
             self.stats,
             settings.max_series,

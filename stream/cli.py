@@ -232,6 +232,45 @@ def demo(
 
 
 @app.command()
+def load(
+    brokers: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Kafka's brokers to start from, separated by commas.")
+    ],
+    topic_prefix: Annotated[
+        str, typer.Option(metavar="PREFIX", help="Goes before the topic's name.", show_default=False)
+    ] = "",
+    rate: Annotated[
+        float, typer.Option(metavar="N", help="Events a second of event time, in the mean.")
+    ] = 200.0,
+    speed: Annotated[
+        float, typer.Option(metavar="FACTOR", help="Event time by the clock; above 1 it starts an hour back.")
+    ] = 1.0,
+    duration: Annotated[
+        Optional[float],  # noqa: UP045 - evaluated at run time
+        typer.Option(metavar="SECONDS", help="How long, by the clock; without it until SIGTERM or Ctrl-C."),
+    ] = None,
+    partitions: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Partitions of the topic, if it has to be created.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="Another one gives other traffic, the same one the same.")] = 1,
+) -> int:
+    """Play the demo's shop into request-events, to try a worker with."""
+    from stream.demo import load as play
+    from stream.settings import parse_brokers
+
+    return play(
+        parse_brokers(brokers),
+        rate=rate,
+        duration_s=duration,
+        speed=speed,
+        seed=seed,
+        topic_prefix=topic_prefix,
+        partitions=partitions,
+        report=_say,
+    )
+
+
+@app.command()
 def kafka(
     port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 for a free one.")] = 9092,
     data_dir: Annotated[

@@ -94,6 +94,19 @@ def _broker(value: str) -> str:
     return value
 
 
+def parse_brokers(text: str) -> tuple[str, ...]:
+    """Brokers separated by commas. Raises :class:`SettingsError` for those that are none."""
+    brokers, problems = [part.strip() for part in text.split(",") if part.strip()], []
+    for broker in brokers:
+        try:
+            _broker(broker)
+        except ValueError as error:
+            problems.append(f"--brokers: {error}")
+    if problems or not brokers:
+        raise SettingsError("\n".join(problems or ["--brokers: must name at least one"]))
+    return tuple(brokers)
+
+
 def _kafka_name(value: str) -> str:
     if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
         raise ValueError("only letters, digits, '.', '_' and '-' can be in Kafka's names")

@@ -13,12 +13,18 @@ from aiokafka.errors import KafkaError
 
 from stream.errors import UsageError
 from stream.kafka.failures import UnreachableError
+from stream.kafka.security import PLAINTEXT, Security
 
 _RETRY_S = 3.0
 _ATTEMPT_LIMIT_S = 5.0
 
 
-async def wait_for_brokers(brokers: Sequence[str], timeout_s: float, report: Callable[[str], object]) -> None:
+async def wait_for_brokers(
+    brokers: Sequence[str],
+    timeout_s: float,
+    report: Callable[[str], object],
+    security: Security = PLAINTEXT,
+) -> None:
     """Return once one of ``brokers`` (``HOST:PORT``) answers and can be reached where it says it is.
 
     Calls ``report`` with one line every few seconds. Raises :class:`UnreachableError` after ``timeout_s``,
@@ -27,7 +33,7 @@ async def wait_for_brokers(brokers: Sequence[str], timeout_s: float, report: Cal
     addresses = [_address(broker) for broker in brokers]
     deadline_s = time.monotonic() + timeout_s
     while True:
-        reason = await _attempt(brokers, addresses)
+        reason = await _attempt(brokers, addresses, security)
         if reason is None:
             return
         left_s = deadline_s - time.monotonic()
@@ -44,13 +50,15 @@ def _address(broker: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def _attempt(brokers: Sequence[str], addresses: Sequence[tuple[str, int]]) -> str | None:
+async def _attempt(
+    brokers: Sequence[str], addresses: Sequence[tuple[str, int]], security: Security
+) -> str | None:
     """None if Kafka can be used, else why not."""
     refusals = [await _refusal(host, port) for host, port in addresses]
     if None not in refusals:
         return "; ".join(dict.fromkeys(str(refusal) for refusal in refusals))
     with _quiet():
-        client = AIOKafkaClient(bootstrap_servers=list(brokers))
+        client = AIOKafkaClient(bootstrap_servers=list(brokers), **security.options())
         try:
             async with asyncio.timeout(_ATTEMPT_LIMIT_S):
                 await client.bootstrap()
@@ -61,11 +69,18 @@ async def _attempt(brokers: Sequence[str], addresses: Sequence[tuple[str, int]])
         except TimeoutError:
             return f"no answer within {_ATTEMPT_LIMIT_S:g} s"
         except (KafkaError, OSError):
-            return "something answers, but not a Kafka broker without TLS and authentication"
+            return f"something answers, but no Kafka that lets us in ({_way_in(security)})"
         finally:
             await client.close()
     advertised = ", ".join(f"{node.host}:{node.port}" for node in nodes)
     return f"it calls itself {advertised}, which cannot be reached (see advertised.listeners)"
+
+
+def _way_in(security: Security) -> str:
+    if security.protocol == "PLAINTEXT":
+        return "without TLS and without logging in"
+    user = f" as {security.username}" if security.username else ""
+    return f"with {security.protocol}{user}"
 
 
 async def _refusal(host: str, port: int) -> str | None:

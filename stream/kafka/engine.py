@@ -27,6 +27,7 @@ from mode.supervisors import CrashingSupervisor
 
 from stream.errors import StalledError, UserError
 from stream.kafka.batches import check_internals
+from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.transport import AssignmentHook, Transport
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
 
     BootStrategy = _Boot
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, security: Security = PLAINTEXT, **kwargs: Any) -> None:
+        self.client_options = security.options()
         self.batched_topics: set[str] = set()
         self.on_acquired: AssignmentHook | None = None
         self.on_give_up: AssignmentHook | None = None
@@ -82,6 +84,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
 def make_app(
     name: str,
     brokers: Sequence[str],
+    security: Security = PLAINTEXT,
     *,
     session_timeout_s: float = 10.0,
     rebalance_timeout_s: float = 20.0,
@@ -99,6 +102,7 @@ def make_app(
     check_internals()
     return BatchApp(
         name,
+        security=security,
         broker=[f"kafka://{broker}" for broker in brokers],
         autodiscover=False,
         # The group.

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from stream.kafka.failures import SendError
+from stream.kafka.security import PLAINTEXT, Security
 
 MAX_REQUEST_BYTES = 16 << 20
 Headers = Sequence[tuple[str, bytes]]
@@ -34,6 +35,7 @@ class Sender:
     def __init__(
         self,
         brokers: Sequence[str],
+        security: Security = PLAINTEXT,
         *,
         linger_ms: int = 5,
         max_in_flight_bytes: int = 32 << 20,
@@ -41,6 +43,7 @@ class Sender:
     ) -> None:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=list(brokers),
+            **security.options(),
             enable_idempotence=True,
             acks="all",
             compression_type="lz4",

@@ -26,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from stream.kafka.failures import FencedError, StateError
+from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.sender import MAX_REQUEST_BYTES, Headers, mark_failures_as_seen
 
 TRANSACTION_TIMEOUT_S = 15.0
@@ -163,8 +164,8 @@ class Held:
 class StateStore:
     """The state of one app, partition by partition. One for each worker."""
 
-    def __init__(self, brokers: Sequence[str], app: str, topic: str) -> None:
-        self._brokers = list(brokers)
+    def __init__(self, brokers: Sequence[str], app: str, topic: str, security: Security = PLAINTEXT) -> None:
+        self._client = {"bootstrap_servers": list(brokers), **security.options()}
         self._app = app
         self._topic = topic
 
@@ -176,7 +177,7 @@ class StateStore:
         """
         start_s = time.monotonic()
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers,
+            **self._client,
             transactional_id=f"{self._app}-{partition}",
             transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
             compression_type="lz4",
@@ -206,7 +207,7 @@ class StateStore:
         records: dict[bytes, bytes] = {}
         record_count = byte_count = 0
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._brokers,
+            **self._client,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,

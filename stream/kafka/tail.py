@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from stream.errors import StalledError
+from stream.kafka.security import PLAINTEXT, Security
 
 _MAX_RECORDS = 2_000
 _METADATA_MAX_AGE_MS = 2_000
@@ -35,11 +36,14 @@ class Tail:
     be read, or a record is no JSON object.
     """
 
-    def __init__(self, brokers: Sequence[str], topics: Mapping[str, str]) -> None:
+    def __init__(
+        self, brokers: Sequence[str], topics: Mapping[str, str], security: Security = PLAINTEXT
+    ) -> None:
         self._names = {topic: name for name, topic in topics.items()}
         self._consumer = AIOKafkaConsumer(
             *self._names,
             bootstrap_servers=list(brokers),
+            **security.options(),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -18,7 +18,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from stream.kafka.failures import TopicError
+from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.sender import MAX_REQUEST_BYTES
+from stream.wire.signal import TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -87,24 +89,37 @@ def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
     def topic(name: str, config: Mapping[str, str], *, internal: bool = False) -> Topic:
         return Topic(prefix + name, partitions, config, internal)
 
+    def signals(name: str) -> Topic:
+        return topic(name, _COMPACTED if TOPICS[name].compacted else _ARRIVAL)
+
     return Topics(
         requests=topic("request-events", _ARRIVAL),
-        alerts=topic("slo-alerts", _ARRIVAL),
-        budgets=topic("slo-budgets", _COMPACTED),
-        freezes=topic("deploy-freezes", _COMPACTED),
-        rollbacks=topic("deploy-rollbacks", _ARRIVAL),
-        percentiles=topic("latency-percentiles", _COMPACTED),
-        dead_letters=topic("dead-letters", _ARRIVAL),
+        alerts=signals("slo-alerts"),
+        budgets=signals("slo-budgets"),
+        freezes=signals("deploy-freezes"),
+        rollbacks=signals("deploy-rollbacks"),
+        percentiles=signals("latency-percentiles"),
+        dead_letters=signals("dead-letters"),
         partials=topic(f"{app}-partials", _PARTIALS, internal=True),
         state=topic(f"{app}-state", _STATE, internal=True),
     )
 
 
 class Admin:
-    """Creating, checking and trimming topics. An async context manager."""
+    """Creating, checking and trimming topics. An async context manager.
 
-    def __init__(self, brokers: Sequence[str]) -> None:
-        self._client = AIOKafkaAdminClient(bootstrap_servers=list(brokers))
+    ``replication_factor``: copies of what is created; by default 3, or as many as there are brokers.
+    """
+
+    def __init__(
+        self,
+        brokers: Sequence[str],
+        security: Security = PLAINTEXT,
+        *,
+        replication_factor: int | None = None,
+    ) -> None:
+        self._client = AIOKafkaAdminClient(bootstrap_servers=list(brokers), **security.options())
+        self._replication_factor = replication_factor
 
     async def __aenter__(self) -> Admin:
         await self._client.start()
@@ -154,8 +169,7 @@ class Admin:
         return {topic["topic"]: topic for topic in found if topic["topic"] in names}
 
     async def _create(self, topics: Sequence[Topic]) -> None:
-        cluster = await self._client.describe_cluster()
-        replication = min(_MAX_REPLICATION, len(cluster["brokers"]))
+        replication = self._replication_factor or await self._default_replication()
         request = [
             NewTopic(topic.name, topic.partitions, replication, topic_configs=dict(topic.config))
             for topic in topics
@@ -170,6 +184,10 @@ class Admin:
                 problems.append(f"topic {name} cannot be created: {message or error.__name__}")
         if problems:
             raise TopicError("\n".join(problems))
+
+    async def _default_replication(self) -> int:
+        cluster = await self._client.describe_cluster()
+        return min(_MAX_REPLICATION, len(cluster["brokers"]))
 
     async def _wait_until_ready(self, topics: Topics) -> dict[str, dict[str, Any]]:
         """Every broker must know a new topic before it can be used."""

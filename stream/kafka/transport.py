@@ -66,6 +66,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         self._assignor = RoundRobinPartitionAssignor
         return AIOKafkaConsumer(
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            **self.app.client_options,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self._assignor],
