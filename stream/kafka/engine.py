@@ -77,6 +77,9 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
         if self._consumer is not None:
             await self._consumer.give_up()
 
+    def _create_directories(self) -> None:
+        """None: Faust makes them in the working directory, for tables, even where it cannot write."""
+
     def _on_rebalance_when_stopped(self) -> None:
         """Nothing: Faust closes the consumer's client from the wrong event loop."""
 
