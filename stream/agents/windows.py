@@ -84,6 +84,9 @@ class Windows:
         """Partitions that are ours, with the generation in which they became so."""
         self._locks: dict[TP, asyncio.Lock] = {}
 
+    def _owns(self, tp: TP, generation: int) -> bool:
+        return tp in self.owners and self.owners[tp].generation == generation
+
     def _lock(self, tp: TP) -> asyncio.Lock:
         return self._locks.setdefault(tp, asyncio.Lock())
 
@@ -93,7 +96,7 @@ class Windows:
         """Fence, restore, seek. Long: run as a task."""
         self.wanted[tp] = generation
         async with self._lock(tp):
-            if self.wanted.get(tp) != generation:
+            if self.wanted.get(tp) != generation or self._owns(tp, generation):
                 return
             started_s = time.monotonic()
             held = await self.store.acquire(tp.partition)
@@ -145,10 +148,10 @@ class Windows:
 
     async def reload(self, consumer: Any) -> None:
         """Take every partition over from ourselves, with the rules as they are now."""
-        for tp, owner in list(self.owners.items()):
+        for tp, generation in list(self.wanted.items()):
             await self._release(tp)
-            if tp in self.wanted:
-                await self.acquire(consumer, tp, owner.generation)
+            if self.wanted.get(tp) == generation:
+                await self.acquire(consumer, tp, generation)
 
     # partials
 
