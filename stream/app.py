@@ -80,6 +80,7 @@ class Worker:
             finally:
                 for task in self.tasks:
                     task.cancel()
+            log.info("stopped: everything is checkpointed, and the group left")
 
     async def _prepare(self, stack: AsyncExitStack) -> None:
         """Everything up to joining the group; ``stack`` takes what has to be closed."""
@@ -106,7 +107,6 @@ class Worker:
                 ready=self._ready,
             )
             await stack.enter_async_context(server)
-            log.info("metrics on port %d", server.port)
 
     def _wire(self, app: BatchApp, sender: Sender, store: StateStore, admin: Admin) -> None:
         settings, topics = self.settings, self.topics

@@ -20,17 +20,22 @@ _QUIET = {
 _NEW_CLUSTER = "Group Coordinator Request failed"
 """aiokafka's words, as an error, while a cluster makes the offsets topic for its first group ever."""
 _NEW_CLUSTER_S = 15.0
+_PART_OF_FAUST = "[^"
 
 
 class _Patience(logging.Filter):
-    """Keeps back what passes by itself shortly after the start; what lasts is shown."""
+    """Keeps back what passes by itself shortly after the start, what lasts is shown; and Faust's account of
+    the parts it starts and stops, which it gives in our classes' names."""
 
     def __init__(self) -> None:
         super().__init__()
         self._until_s = time.monotonic() + _NEW_CLUSTER_S
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
+        text = str(record.msg)
+        if text.startswith(_PART_OF_FAUST) and record.levelno == logging.INFO:
+            return False
+        return not text.startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
 
 
 class _Formatter(logging.Formatter):
