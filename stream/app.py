@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from faust.types import TP
 
@@ -77,9 +78,10 @@ class Worker:
             self._start(self._watch_progress())
             try:
                 await run(self.app, stop)
-            finally:
-                for task in self.tasks:
-                    task.cancel()
+            except UserError as error:
+                _end_at_once(error)
+            for task in self.tasks:
+                task.cancel()
             log.info("stopped: everything is checkpointed, and the group left")
 
     async def _prepare(self, stack: AsyncExitStack) -> None:
@@ -224,6 +226,14 @@ async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> 
         return False
     await working
     return True
+
+
+def _end_at_once(error: UserError) -> NoReturn:
+    """Without closing anything: with their broker gone, the clients would keep the process for minutes, and
+    nothing that they could still do would count."""
+    log.critical("%s", error)
+    logging.shutdown()
+    os._exit(error.exit_code)
 
 
 async def _delete(admin: Admin, tp: TP, offset: int) -> None:

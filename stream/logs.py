@@ -21,6 +21,11 @@ _NEW_CLUSTER = "Group Coordinator Request failed"
 """aiokafka's words, as an error, while a cluster makes the offsets topic for its first group ever."""
 _NEW_CLUSTER_S = 15.0
 _PART_OF_FAUST = "[^"
+_UNCLOSED = "Unclosed AIOKafka"
+"""Of a client that a worker leaves behind which ends at once: why it ends has been said."""
+_LIBRARIES = ("aiokafka", "faust", "mode", "asyncio")
+_REPEAT_S = 10.0
+_MOST_KINDS = 1_000
 
 
 class _Patience(logging.Filter):
@@ -35,14 +40,41 @@ class _Patience(logging.Filter):
         text = str(record.msg)
         if text.startswith(_PART_OF_FAUST) and record.levelno == logging.INFO:
             return False
+        if text.startswith(_UNCLOSED):
+            return False
         return not text.startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
+
+
+class _Repeats(logging.Filter):
+    """Lets a library's complaint pass once in a while: without a broker aiokafka repeats it a hundred times a
+    second, for as long as that lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept_back: dict[tuple[str, str], tuple[float, int]] = {}
+        """(logger, message before its arguments) → (when it last passed, how often it did not since)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_LIBRARIES) or record.levelno < logging.WARNING:
+            return True
+        kind, now_s = (record.name, str(record.msg)), time.monotonic()
+        passed_s, count = self._kept_back.get(kind, (-_REPEAT_S, 0))
+        if now_s - passed_s < _REPEAT_S:
+            self._kept_back[kind] = passed_s, count + 1
+            return False
+        if len(self._kept_back) >= _MOST_KINDS:
+            self._kept_back.clear()
+        self._kept_back[kind] = now_s, 0
+        if count:
+            record.msg, record.args = f"{record.getMessage()} (and {count:,} more like it)", ()
+        return True
 
 
 class _Formatter(logging.Formatter):
     """Keeps the traceback of our own faults, and shows only the text of the user's."""
 
     def formatException(self, ei: object) -> str:  # noqa: N802 — the name is logging's
-        if isinstance(ei, tuple) and isinstance(ei[1], UserError):
+        if isinstance(ei, tuple) and isinstance(ei[1], UserError | None):
             return ""
         return super().formatException(ei)  # type: ignore[arg-type]
 
@@ -70,6 +102,7 @@ def set_up_logging(kind: Literal["human", "json"], level: str) -> None:
         _Json() if kind == "json" else _Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     handler.addFilter(_Patience())
+    handler.addFilter(_Repeats())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, logging.getLevelName(level.upper())))

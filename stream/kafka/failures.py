@@ -29,6 +29,10 @@ class StaleGenerationError(StalledError):
     """
 
 
+class UnavailableError(StalledError):
+    """The brokers refused what was asked of them, or were gone for too long."""
+
+
 class CommitError(StalledError):
     """The group's coordinator refused an offset, or did not answer in time."""
 

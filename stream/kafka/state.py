@@ -115,10 +115,10 @@ class Held:
     ) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        sent = [
-            await producer.send(self._topic, value, key=key, partition=self.partition)
-            for key, value in state.items()
-        ]
+        sent = []
+        for key, value in state.items():
+            sent.append(await producer.send(self._topic, value, key, partition=self.partition))
+            sent[-1].add_done_callback(_see)
         for signal in signals:
             headers = list(signal.headers)
             sent.append(
@@ -126,6 +126,7 @@ class Held:
                     signal.topic, signal.value, signal.key, timestamp_ms=signal.timestamp_ms, headers=headers
                 )
             )
+            sent[-1].add_done_callback(_see)
         if offsets:
             consumed = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
             await producer.send_offsets_to_transaction(consumed, group)
@@ -238,6 +239,12 @@ class StateStore:
         finally:
             await consumer.stop()
         return records, record_count, byte_count
+
+
+def _see(answer: asyncio.Future[object]) -> None:
+    """What failed is known by the first of them; asyncio would print a traceback for each of the others."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

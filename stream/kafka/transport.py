@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
 from stream.errors import InvariantError, StalledError
 from stream.kafka.batches import RecordBatch
-from stream.kafka.failures import StaleGenerationError
+from stream.kafka.failures import StaleGenerationError, UnavailableError
 from stream.kafka.fetching import BatchFetcher, Progress
 from stream.kafka.group import Committed, commit_offset, committed_offset
 
@@ -55,6 +55,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
     async def on_start(self) -> None:
         await super().on_start()
         self.fetcher = BatchFetcher(self._consumer)
+
+    async def on_thread_stop(self) -> None:
+        """As Faust does. Without a broker aiokafka's fetcher lets the cancellation of its own tasks escape
+        from its end; Faust would then wait for this thread for ever, and print a traceback."""
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            if self._consumer is not None:
+                await self._consumer._client.close()
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         """As Faust does, except for what it offers no setting for.
@@ -113,7 +122,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._thread.thread_loop
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+        except KafkaError as error:
+            raise UnavailableError(f"Kafka does not answer as it should: {error!r}") from error
 
     # What agents use
 
@@ -254,13 +266,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def _run_hook(self, hook: AssignmentHook, tps: frozenset[TP], generation: int) -> None:
         """Faust and aiokafka only log what a rebalance callback raises: here it ends the worker."""
         limit_s: float = self.app.conf.broker_rebalance_timeout
+        failure: Exception | None = None
         try:
             async with asyncio.timeout(limit_s):
                 await hook(tps, generation)
         except TimeoutError:
-            await self.app.crash(StalledError(f"giving up or taking over partitions took over {limit_s:g} s"))
+            failure = StalledError(f"giving up or taking over partitions took over {limit_s:g} s")
         except Exception as error:
-            await self.app.crash(error)
+            failure = error
+        if failure is not None:  # out of the handlers, whose exception would be logged with its traceback
+            await self.app.crash(failure)
 
     # What Faust must not do
 
