@@ -39,7 +39,7 @@ class Story:
         st.tuples(
             st.sampled_from([1, 1, 2, 100, 355, 360, 361, 362, 367, 368]),  # panes until the next event
             st.sampled_from(NAMES),
-            st.sampled_from([0, 0, 0, 1, 200, 359, 360, 361]),  # panes that it is late
+            st.lists(st.tuples(st.sampled_from([1, 200, 359, 360, 361, 366]), st.integers(0, 2)), max_size=3),
             st.integers(0, 2),  # equal times are common
             st.booleans(),
         ),
@@ -47,7 +47,7 @@ class Story:
     )
 )
 def test_the_two_newest_are_those_of_the_events_that_are_not_forgotten(
-    steps: list[tuple[int, str, int, int, bool]],
+    steps: list[tuple[int, str, list[tuple[int, int]], int, bool]],
 ) -> None:
     """Time passes tick by tick; a version is forgotten at the tick that finds its window empty.
 
@@ -59,16 +59,16 @@ def test_the_two_newest_are_those_of_the_events_that_are_not_forgotten(
             tick_s += 10
             story.forget(tick_s)
         tick_s += 10
-        pane = tick_s // 10 - 1 - late
-        event = pane * 10_000 + ms, (pane + 1) * 10
-        if late:  # it comes after the tick was decided, and is seen from the next one on
-            story.forget(tick_s)
-            versions.observe(name, event[0], pane, tick_s)
-            story.events[name].append(event)
-            tick_s += 10
+        pane = tick_s // 10 - 1
+        if not late:
+            versions.observe(name, pane * 10_000 + ms, pane, tick_s - 10)
+            story.events[name].append((pane * 10_000 + ms, tick_s))
         else:
-            versions.observe(name, event[0], pane, tick_s - 10)
-            story.events[name].append(event)
+            story.forget(tick_s)
+        for age, ms in late:  # they come after the tick was decided, and are seen from the next one on
+            versions.observe(name, (pane - age) * 10_000 + ms, pane - age, tick_s)
+            story.events[name].append(((pane - age) * 10_000 + ms, tick_s - 10 * age))
+        tick_s += 10 * bool(late)
         story.forget(tick_s)
         if ask:
             assert list(versions.newest(tick_s)) == story.newest()
