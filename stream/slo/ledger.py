@@ -52,6 +52,8 @@ class Ledger:
         }
         self.pending: dict[int, list[tuple[NDArray[np.int64], Sums]]] = {}
         self.pending_versions: dict[int, list[VersionSeen]] = {}
+        self._sighted: set[tuple[str, str]] = set()
+        """Services of which a version was seen since the last tick."""
         self.dirty_panes: set[int] = set()
         self.late = Late()
         self._is_slices = np.array([o.slices is not None for o in objectives], bool)
@@ -115,6 +117,7 @@ class Ledger:
     def _see(self, seen: VersionSeen, decided_s: int) -> None:
         versions = self.versions[seen.namespace, seen.service]
         versions.observe(seen.version, seen.first_ms, seen.pane, decided_s)
+        self._sighted.add((seen.namespace, seen.service))
 
     def _settle(self, pane: int, rows: NDArray[np.int64], counts: Sums) -> None:
         """Counts of distinct rows whose pane's time has come."""
@@ -147,6 +150,9 @@ class Ledger:
             self._settle(pane, rows, counts)
         for seen in self.pending_versions.pop(pane, ()):
             self._see(seen, tick_s - PANE_S)
+        for service in self._sighted:
+            self.versions[service].settle(tick_s)
+        self._sighted.clear()
         for counted in self.slices.finish(tick_s):
             self._count_slice(counted)
 

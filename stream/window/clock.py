@@ -103,9 +103,10 @@ class Clock:
             self._idle_as_of_ms = None
             self._merge(min(busy))
         elif idle_as_of_ms is not None:
-            self._merge(max(s.watermark_ms for s in sources))
+            # Not on top of the watermarks: what the evidence shows to have passed contains them.
             if self._idle_as_of_ms is not None and self.now_ms is not None:
                 self._merge(self.now_ms + max(0, idle_as_of_ms - self._idle_as_of_ms))
+            self._merge(max(s.watermark_ms for s in sources))
             self._idle_as_of_ms = idle_as_of_ms
         return self.now_ms
 

@@ -247,13 +247,6 @@ def life(rng: random.Random, partitions: int, *, asked: float) -> tuple[int, int
     return late, advanced_idle
 
 
-RUNS_AHEAD = pytest.mark.xfail(
-    strict=True,
-    reason="while all are idle, the evidence's progress is added to a watermark that already contains it",
-)
-
-
-@RUNS_AHEAD
 def test_a_burst_heard_together_with_the_idleness_after_it_brings_time_to_its_own_watermark() -> None:
     #  idle as of 209.5 s | pause | burst up to 395 s | idle as of 409.5 s       (one source)
     clock = Clock()
@@ -265,7 +258,6 @@ def test_a_burst_heard_together_with_the_idleness_after_it_brings_time_to_its_ow
     assert clock.advance(range(1)) == 395_000
 
 
-@RUNS_AHEAD
 def test_a_watermark_that_waited_for_evidence_is_not_carried_on_by_the_same_evidence() -> None:
     #  source 0   idle as of 99.5 s ──────────────────── idle as of 129.5 s
     #  source 1                 102 s at 107 s ── idle as of 119.5 s
@@ -287,10 +279,10 @@ def test_a_watermark_that_waited_for_evidence_is_not_carried_on_by_the_same_evid
     ("partitions", "asked"),
     [
         (1, 1.0),
-        pytest.param(2, 1.0, marks=RUNS_AHEAD),
-        pytest.param(3, 1.0, marks=RUNS_AHEAD),
-        pytest.param(1, 0.3, marks=RUNS_AHEAD),
-        pytest.param(2, 0.3, marks=RUNS_AHEAD),
+        (2, 1.0),
+        (3, 1.0),
+        (1, 0.3),
+        (2, 0.3),
     ],
 )
 def test_neither_pauses_nor_slow_readers_make_an_event_late(partitions: int, asked: float) -> None:
