@@ -83,6 +83,8 @@ def test_a_pair_feeds_the_rows_of_the_series_it_was_numbered_for(
     for p, r in zip(place.tolist(), row.tolist(), strict=True):
         got[sorted(alive)[p]].append(r)
     assert {n: tuple(sorted(got[n])) for n in alive} == {n: given_to[n][2] for n in alive}
+    for row in range(len(OBJECTIVES)):
+        assert registry.pairs_of_row.get(row, set()) == {n for n in alive if row in given_to[n][2]}
 
 
 def test_room_that_becomes_free_is_used_again() -> None:
