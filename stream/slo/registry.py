@@ -77,23 +77,24 @@ class Registry:
         for row in rows:
             self.pairs_of_row.setdefault(row, set()).add(number)
 
-    def named(self) -> Iterator[tuple[int, tuple[SeriesKey, str, bool]]]:
-        """(number, (series, column, folded)) of every pair in use."""
+    def named(self) -> Iterator[tuple[int, tuple[SeriesKey, str, Rows | None]]]:
+        """(number, (series, column, rows of a folded pair)) of every pair in use."""
         for (series, column), number in self._pairs.items():
-            yield number, (series, column, False)
-        for (series, column, _), number in self._folded.items():
-            yield number, (series, column, True)
+            yield number, (series, column, None)
+        for (series, column, rows), number in self._folded.items():
+            yield number, (series, column, rows)
 
-    def restore(self, number: int, series: SeriesKey, column: str, folded: bool) -> None:
-        """Number a pair as state records have it; numbers come in any order."""
+    def restore(self, number: int, series: SeriesKey, column: str, folded: Rows | None) -> None:
+        """Number a pair as state records have it; numbers come in any order. ``folded``: its rows, for the
+        name ``__other__`` does not tell which objectives look at it."""
         while len(self._name) <= number:
             self._free.append(len(self._name))
             self._name.append((series, column))
             self._rows.append(())
         self._free.remove(number)
-        rows = tuple(self.catalog.rows_of_column(series, column))
+        rows = tuple(self.catalog.rows_of_column(series, column)) if folded is None else folded
         self._assign(number, series, column, rows)
-        if folded:
+        if folded is not None:
             self._folded[series, column, rows] = number
         else:
             self._series.add(series)

@@ -105,7 +105,8 @@ class Snapshots:
             yield key("service", *service), encode(record)
         for pane in shard.ledger.pending.keys() | shard.ledger.pending_versions.keys():
             yield key("pending", pane), encode(_pending(shard, pane))
-        for number, (series, column, folded) in shard.ledger.registry.named():
+        for number, (series, column, rows) in shard.ledger.registry.named():
+            folded = None if rows is None else list(rows)
             yield key("pair", number), encode(state.PairRecord(series, column, folded))
         for number, endpoint in shard.percentiles.named():
             yield key("endpoint", number), "\0".join(endpoint).encode()
@@ -213,8 +214,7 @@ class _Restorer:
                 case "digest":
                     shard.percentiles.minutes.add(int(place[0]), from_bytes(value))
                 case "pair":
-                    pair = decode(state.PairRecord, value)
-                    shard.ledger.registry.restore(int(place[0]), pair.series, pair.column, pair.folded)
+                    self._pair(int(place[0]), decode(state.PairRecord, value))
                 case "endpoint":
                     shard.percentiles.restore(int(place[0]), value.decode())
                 case "row" if place[0] in kept:
@@ -239,6 +239,13 @@ class _Restorer:
     def _history(self, grid_s: int, start_s: int, record: state.HistoryRecord) -> None:
         cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights))
         self.shard.ledger.history.restore((grid_s, start_s), cells)
+
+    def _pair(self, number: int, record: state.PairRecord) -> None:
+        folded = None
+        if record.folded is not None:
+            rows = self.new_row[np.array(record.folded, np.intp)]
+            folded = tuple(rows[rows >= 0].tolist())
+        self.shard.ledger.registry.restore(number, record.series, record.column, folded)
 
     def _row(self, row: int, record: state.RowRecord) -> None:
         ledger, evaluator = self.shard.ledger, self.shard.evaluator

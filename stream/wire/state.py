@@ -74,7 +74,8 @@ class HistoryRecord(Record, frozen=True):
 class PairRecord(Record, frozen=True):
     series: tuple[str, str, str, str, str, str]
     column: str
-    folded: bool
+    folded: list[int] | None
+    """Rows that a folded pair feeds, as pane records number them; None: the series is what it says."""
 
 
 R = TypeVar("R", bound=Record)

@@ -204,13 +204,6 @@ def test_restarts_change_nothing_while_there_is_room(seed: int) -> None:
     assert kept_through(values, {1, 4, 5, 6, 9}, 100) == expected
 
 
-RESTORED_BY_NAME = pytest.mark.xfail(
-    strict=True,
-    reason="a folded pair is restored with the rows that match the endpoint __other__, not with its own",
-)
-
-
-@RESTORED_BY_NAME
 def test_a_folded_pair_that_is_restored_feeds_the_rows_it_fed_before() -> None:
     registry, restored = Registry(CATALOG, 1), Registry(CATALOG, 1)
     numbers = [registry.pair(key(endpoint), AVAILABILITY) for endpoint in ("/b", "/pay", "/c", "/pay/a")]
@@ -221,7 +214,6 @@ def test_a_folded_pair_that_is_restored_feeds_the_rows_it_fed_before() -> None:
     assert restored.pairs_of_row == registry.pairs_of_row
 
 
-@RESTORED_BY_NAME
 @pytest.mark.parametrize("seed", range(3))
 def test_restarts_change_nothing_when_series_are_folded(seed: int) -> None:
     values = lines(seed, 600)
