@@ -159,6 +159,31 @@ def test_a_pause_of_days_is_skipped_and_forgotten_all_the_same_after_a_restart()
     assert 2 <= len(days) <= 6
 
 
+def test_windows_that_run_empty_do_so_at_the_same_ticks_after_a_restart() -> None:
+    """Errors, then only events of a service that no objective looks at: time passes by reports alone.
+
+    Chunks are short, so that no later one holds the errors.
+    """
+    made = [
+        {"ts": T0_MS + i * 1_000, "service": s, "endpoint": "/a", "status": 500, "latency_ms": 400}
+        for i, s in enumerate(["payment", "search"] * 5)
+    ]
+    made += [{"ts": T0_MS + i * 17_000, "service": "nobody"} for i in range(1, 1_200)]
+    lexicon, log = Lexicon(CATALOG), []
+    for source in range(SOURCES):
+        intake = Intake(source, 1, 0, 1, lexicon, 5_000)
+        for offset, event in enumerate(made if source == 0 else made[-1:]):
+            value, stamp = json.dumps(event | {"namespace": "shop"}).encode(), 2 * T0_MS + offset * 5_000
+            for out in intake.feed(offset, offset + 1, [offset], [stamp], [value], lexicon):
+                if isinstance(out, Sending):
+                    log += out.messages.values() or [encode_reports([out.report])]
+    log.insert(0, log.pop())  # the other source is far ahead from the beginning
+    unbroken = decided(log, set())
+    assert decided(log, set(range(len(log)))) == unbroken
+    ended = [json.loads(r) for r in unbroken if json.loads(r)["schema"] == "burngate.budget/v1"]
+    assert {r["slo"] for r in ended if r["total"] == 0} == {o.name for o in OBJECTIVES}
+
+
 def time_at(restarted: bool) -> int | None:
     """Event time after a restart between a report and older evidence of another source's idleness."""
     keeper = Keeper(Catalog([]), 10)
