@@ -149,10 +149,10 @@ def test_a_pause_of_days_is_skipped_and_forgotten_all_the_same_after_a_restart()
     rng = random.Random(1)
     first, second = events(rng, 40), events(rng, 40)
     shifted = [json.loads(value) for value in second]
-    later = [json.dumps(event | {"ts": event["ts"] + 5 * 86_400_000}).encode() for event in shifted]
+    later = [json.dumps(event | {"ts": event["ts"] + 3 * 86_400_000}).encode() for event in shifted]
     log = partials(rng, first + later)
     unbroken = decided(log, set())
-    for after in (0, len(log) // 3, len(log) // 2):
+    for after in (len(log) // 3, len(log) // 2):
         assert decided(log, {after}) == unbroken
     resolved = [json.loads(r) for r in unbroken if json.loads(r)["schema"] == "burngate.budget/v1"]
     days = {record["evaluated_at"][:10] for record in resolved}
