@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,7 +109,7 @@ def test_batches_do_not_matter_even_to_events_that_come_late(
     assert fed(values, []) == one_by_one
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 200), st.lists(st.integers(1, 50), max_size=20))
 def test_order_within_the_lateness_does_not_matter(seed: int, count: int, sizes: list[int]) -> None:
     """Each event is at most 5 s behind the largest before it: the output is that of the sorted file."""
@@ -124,7 +125,7 @@ def test_order_within_the_lateness_does_not_matter(seed: int, count: int, sizes:
     assert fed(order, sizes) == fed(values, [])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 200), st.integers(1, 4), st.integers(1, 60))
 def test_two_stages_decide_what_replay_decides_over_any_number_of_sources(
     seed: int, count: int, sources: int, size: int
@@ -153,3 +154,37 @@ def test_two_stages_decide_what_replay_decides_over_any_number_of_sources(
                 offset += 1
         signals += keeper.advance(sources)
     assert [comparable(s) for s in signals][: len(expected)] == expected
+
+
+def one_a_minute() -> list[bytes]:
+    event = {"namespace": "shop", "service": "payment", "status": 200, "latency_ms": 5}
+    return [json.dumps(event | {"ts": T0_MS + i * 60_000}).encode() for i in range(40)]
+
+
+def hourly_counts(signals: list[Signal]) -> list[tuple[object, object]]:
+    """(tick, events in the last hour) of the percentiles among the signals."""
+    values = [s.value for s in signals if s.topic == "latency-percentiles"]
+    return [(v["evaluated_at"], v["count"]) for v in values if v["window_s"] == 3600]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="what is too late for every SLO is taken out of an open chunk's digests when the chunk is sent "
+    "again, although it came in time",
+)
+def test_percentiles_cover_their_hour_although_every_slos_window_is_shorter() -> None:
+    """One event a minute, in order, all in one chunk that is sent again with each of them."""
+    feed = Feed([UP])
+    frame, _ = feed.decode(one_a_minute())
+    expected = hourly_counts(list(feed.push(frame)))
+    assert [count for _, count in expected] == list(range(1, 39))
+    catalog = Catalog([UP])
+    lexicon, keeper, signals = Lexicon(catalog), Keeper(catalog, 10), []
+    intake = Intake(0, 1, 0, 1, lexicon, 5_000)
+    for offset, value in enumerate(one_a_minute()):
+        for out in intake.feed(offset, offset + 1, [offset], [2 * T0_MS], [value], lexicon):
+            assert isinstance(out, Sending)
+            for message in out.messages.values():
+                keeper.apply(message, keeper.position, offset)
+        signals += keeper.advance(1)
+    assert hourly_counts(signals) == expected

@@ -326,7 +326,7 @@ def test_the_services_lie_on_both_partitions() -> None:
     assert {partition_of("shop", s, PARTITIONS) for s in SERVICES} == {0, 1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=45, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 150),
