@@ -151,7 +151,8 @@ def _settings(options: dict[str, Any]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from stream.settings import SettingsError, explain
+    from stream.setting_values import SettingsError
+    from stream.settings import explain
 
     rows, problems = explain(options)
     table = Table("Setting", "Value", "Source", "What it does", box=box.SIMPLE)
@@ -256,7 +257,7 @@ def load(
 ) -> int:
     """Play the demo's shop into request-events, to try a worker with."""
     from stream.demo import load as play
-    from stream.settings import parse_brokers
+    from stream.setting_values import parse_brokers
 
     return play(
         parse_brokers(brokers),

@@ -9,24 +9,27 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from stream.errors import UserError
+from stream.setting_values import (
+    Brokers,
+    Duration,
+    KafkaName,
+    Paths,
+    ReadableFile,
+    SettingsError,
+    between,
+    lower,
+    shown_duration,
+    upper,
+)
 
 PREFIX = "BURNGATE_"
 OTHER_VARIABLES = {
@@ -35,102 +38,13 @@ OTHER_VARIABLES = {
 }
 """Variables that are not the worker's, and what they are for."""
 
-_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]*")
-_BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):(?P<port>[0-9]{1,5})")
 # What Kubernetes adds to the environment for a Service whose name begins like our variables.
 _SERVICE_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_[A-Z]+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp)://.+")
 _LINK_HINT = "set by Kubernetes for a Service of that name? Switch that off with enableServiceLinks: false"
 
 
-class SettingsError(UserError):
-    """Every fault of the settings, one a line."""
-
-
-def _split(value: object) -> object:
-    """``"a, b"`` or ``["a,b", "c"]`` as a tuple of its parts."""
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, Sequence):
-        return value
-    return tuple(part.strip() for item in items for part in str(item).split(",") if part.strip())
-
-
-def _split_text(value: object) -> object:
-    """The same for paths, in which an option may have commas: they separate in a variable only."""
-    return _split(value) if isinstance(value, str) else value
-
-
-def _duration(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"([0-9]{1,9})(ms|[smhd])", value.strip())
-    if match is None:
-        raise ValueError("a duration such as 500ms, 30s, 5m or 1h is expected")
-    return timedelta(seconds=int(match[1]) * _UNITS_S[match[2]])
-
-
-def _shown_duration(value: timedelta) -> str:
-    length_ms = round(value / timedelta(milliseconds=1))
-    for unit, size_s in reversed(_UNITS_S.items()):
-        if length_ms and length_ms % round(size_s * 1000) == 0:
-            return f"{length_ms // round(size_s * 1000)}{unit}"
-    return "0s"
-
-
-def _between(least: timedelta, most: timedelta) -> AfterValidator:
-    def check(value: timedelta) -> timedelta:
-        if not least <= value <= most:
-            raise ValueError(f"{_shown_duration(least)} to {_shown_duration(most)} is expected")
-        return value
-
-    return AfterValidator(check)
-
-
-def _broker(value: str) -> str:
-    match = _BROKER.fullmatch(value)
-    if match is None or not 0 < int(match["port"]) < 1 << 16:
-        raise ValueError(f"HOST:PORT is expected, found {value!r}")
-    return value
-
-
-def parse_brokers(text: str) -> tuple[str, ...]:
-    """Brokers separated by commas. Raises :class:`SettingsError` for those that are none."""
-    brokers, problems = [part.strip() for part in text.split(",") if part.strip()], []
-    for broker in brokers:
-        try:
-            _broker(broker)
-        except ValueError as error:
-            problems.append(f"--brokers: {error}")
-    if problems or not brokers:
-        raise SettingsError("\n".join(problems or ["--brokers: must name at least one"]))
-    return tuple(brokers)
-
-
-def _kafka_name(value: str) -> str:
-    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
-        raise ValueError("only letters, digits, '.', '_' and '-' can be in Kafka's names")
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _upper(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-def _readable(path: Path) -> Path:
-    if not os.access(path, os.R_OK) or path.is_dir():
-        raise ValueError(f"cannot read the file {path}")
-    return path
-
-
 _S, _H = timedelta(seconds=1), timedelta(hours=1)
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_shown_duration)]
-KafkaName = Annotated[str, AfterValidator(_kafka_name)]
-ReadableFile = Annotated[Path, AfterValidator(_readable)]
 
 
 class Settings(BaseSettings):
@@ -140,15 +54,11 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=False
     )
 
-    brokers: Annotated[
-        tuple[Annotated[str, AfterValidator(_broker)], ...], NoDecode, BeforeValidator(_split)
-    ] = Field(
-        min_length=1,
+    brokers: Brokers = Field(
         description="Kafka's brokers to start from, separated by commas.",
         json_schema_extra={"metavar": "HOST:PORT"},
     )
-    slos: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_text)] = Field(
-        min_length=1,
+    slos: Paths = Field(
         description="SLO file, or directory of them; several times, or separated by commas in the variable. "
         "Reloaded when they change.",
         json_schema_extra={"metavar": "PATH"},
@@ -182,11 +92,11 @@ class Settings(BaseSettings):
     create_topics: bool = Field(
         True, description="Create the topics that are missing; otherwise a missing one is an error."
     )
-    start: Annotated[Literal["earliest", "latest"], BeforeValidator(_lower)] = Field(
+    start: Annotated[Literal["earliest", "latest"], BeforeValidator(lower)] = Field(
         "earliest",
         description="Where an app reads from on its very first start.",
     )
-    allowed_lateness: Annotated[Duration, _between(0 * _S, 24 * _H)] = Field(
+    allowed_lateness: Annotated[Duration, between(0 * _S, 24 * _H)] = Field(
         5 * _S,
         description="How far out of order a partition's events may be; decisions wait for as long.",
     )
@@ -197,7 +107,7 @@ class Settings(BaseSettings):
         description="Combinations of service, endpoint, method, version and track that are told apart; "
         "further ones are counted together.",
     )
-    reload_interval: Annotated[Duration, _between(_S, _H)] = Field(
+    reload_interval: Annotated[Duration, between(_S, _H)] = Field(
         5 * _S, description="How often the SLO files are looked at for changes."
     )
     metrics_port: int = Field(
@@ -212,22 +122,22 @@ class Settings(BaseSettings):
         description="Address that the metrics port is opened on.",
         json_schema_extra={"metavar": "ADDRESS"},
     )
-    log_format: Annotated[Literal["human", "json"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["human", "json"], BeforeValidator(lower)] = Field(
         "human", description="Log lines for people or for machines."
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         "info", description="The least severe messages to log."
     )
-    connect_timeout: Annotated[Duration, _between(_S, _H)] = Field(
+    connect_timeout: Annotated[Duration, between(_S, _H)] = Field(
         60 * _S, description="How long to wait at the start for a broker that answers."
     )
-    session_timeout: Annotated[Duration, _between(_S, _H)] = Field(
+    session_timeout: Annotated[Duration, between(_S, _H)] = Field(
         10 * _S, description="After this silence of a worker the others take its partitions over."
     )
     security_protocol: Annotated[
-        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(upper)
     ] = Field("PLAINTEXT", description="How to talk to the brokers.")
-    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)] = (
+    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(upper)] = (
         Field("PLAIN", description="How to log in, with a SASL protocol.")
     )
     sasl_username: str | None = Field(
@@ -363,7 +273,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, timedelta):
-        return _shown_duration(value)
+        return shown_duration(value)
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from stream.setting_values import SettingsError
 from stream.settings import (
     OTHER_VARIABLES,
     Settings,
-    SettingsError,
     definitions,
     explain,
     load,

@@ -9,19 +9,15 @@ import asyncio
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
-from stream.kafka.failures import SendError, TopicError
+from stream.kafka.failures import SendError
 from stream.kafka.sender import mark_failures_as_seen
-from stream.kafka.topics import Topic
+from stream.kafka.topics import Admin, Topic
 
 _BATCH_BYTES = 512 << 10
 _DELIVERY_LIMIT_S = 60.0
-_MAX_COPIES = 3
-_APPEARANCE_LIMIT_S = 30.0
-_APPEARANCE_POLL_S = 0.1
 
 
 class Feed:
@@ -38,7 +34,8 @@ class Feed:
         self._next = 0
 
     async def __aenter__(self) -> Feed:
-        self._partitions = await _partitions(self._brokers, self._topic)
+        async with Admin(self._brokers) as admin:
+            self._partitions = await admin.provide(self._topic)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._brokers,
             enable_idempotence=True,
@@ -96,56 +93,5 @@ class Feed:
 
 async def delete_topics(brokers: Sequence[str], prefix: str) -> None:
     """Delete every topic whose name starts with ``prefix``, which must not be empty."""
-    assert prefix, "an empty prefix would delete every topic"
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(brokers))
-    try:
-        await admin.start()
-        names = [name for name in await admin.list_topics() if name.startswith(prefix)]
-        if names:
-            await admin.delete_topics(names)
-    except KafkaError as error:
-        raise TopicError(f"cannot delete the topics {prefix}*: {error!r}") from error
-    finally:
-        await admin.close()
-
-
-async def _partitions(brokers: list[str], topic: Topic) -> int:
-    """How many partitions the topic has; it is created if there is no such topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-    try:
-        await admin.start()
-        count = await _count(admin, topic.name)
-        if count:
-            return count
-        await _create(admin, topic)
-        async with asyncio.timeout(_APPEARANCE_LIMIT_S):
-            while True:
-                if count := await _count(admin, topic.name):
-                    return count
-                await asyncio.sleep(_APPEARANCE_POLL_S)
-    except KafkaError as error:
-        raise TopicError(f"cannot prepare topic {topic.name}: {error!r}") from error
-    except TimeoutError as error:
-        raise TopicError(f"topic {topic.name} is not ready after {_APPEARANCE_LIMIT_S:g} s") from error
-    finally:
-        await admin.close()
-
-
-async def _count(admin: AIOKafkaAdminClient, name: str) -> int:
-    """The number of partitions that can be written to; 0 while that is not all of them."""
-    # Asking for a topic by its name could create it, where the broker creates topics by itself.
-    for topic in await admin.describe_topics():
-        if topic["topic"] == name and topic["error_code"] == 0:
-            partitions = topic["partitions"]
-            return len(partitions) if all(p["leader"] >= 0 for p in partitions) else 0
-    return 0
-
-
-async def _create(admin: AIOKafkaAdminClient, topic: Topic) -> None:
-    brokers = (await admin.describe_cluster())["brokers"]
-    copies = min(_MAX_COPIES, len(brokers))
-    new = NewTopic(topic.name, topic.partitions, copies, topic_configs=dict(topic.config))
-    for name, code, message in (await admin.create_topics([new])).topic_errors:
-        error = for_code(code)
-        if code != 0 and error is not TopicAlreadyExistsError:  # another was quicker
-            raise TopicError(f"topic {name} cannot be created: {message or error.__name__}")
+    async with Admin(brokers) as admin:
+        await admin.delete_topics(prefix)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -122,7 +122,11 @@ class Admin:
         self._replication_factor = replication_factor
 
     async def __aenter__(self) -> Admin:
-        await self._client.start()
+        try:
+            await self._client.start()
+        except KafkaError as error:
+            await self._client.close()
+            raise TopicError(f"cannot ask for topics: {error!r}") from error
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -149,6 +153,29 @@ class Admin:
         if problems:
             raise TopicError("\n".join(problems))
 
+    async def provide(self, topic: Topic) -> int:
+        """One topic alone, created if it is missing; returns the number of its partitions.
+
+        Raises :class:`TopicError` if there can be none.
+        """
+        try:
+            if topic.name not in await self._describe([topic]):
+                await self._create([topic])
+            found = await self._wait_until_ready([topic])
+        except KafkaError as error:
+            raise TopicError(f"cannot prepare topic {topic.name}: {error!r}") from error
+        return len(found[topic.name]["partitions"])
+
+    async def delete_topics(self, prefix: str) -> None:
+        """Delete every topic whose name starts with ``prefix``, which must not be empty."""
+        assert prefix, "an empty prefix would delete every topic"
+        try:
+            names = [name for name in await self._client.list_topics() if name.startswith(prefix)]
+            if names:
+                await self._client.delete_topics(names)
+        except KafkaError as error:
+            raise TopicError(f"cannot delete the topics {prefix}*: {error!r}") from error
+
     async def delete_records(self, topic: str, partition: int, before: int) -> int | None:
         """Delete the records below an offset; returns the partition's oldest offset afterwards.
 
@@ -162,7 +189,7 @@ class Admin:
             return None
         return int(oldest[tp])
 
-    async def _describe(self, topics: Topics) -> dict[str, dict[str, Any]]:
+    async def _describe(self, topics: Iterable[Topic]) -> dict[str, dict[str, Any]]:
         # Asking for topics by name could create them, where the broker creates topics by itself.
         found: list[dict[str, Any]] = await self._client.describe_topics()
         names = {topic.name for topic in topics}
@@ -189,7 +216,7 @@ class Admin:
         cluster = await self._client.describe_cluster()
         return min(_MAX_REPLICATION, len(cluster["brokers"]))
 
-    async def _wait_until_ready(self, topics: Topics) -> dict[str, dict[str, Any]]:
+    async def _wait_until_ready(self, topics: Iterable[Topic]) -> dict[str, dict[str, Any]]:
         """Every broker must know a new topic before it can be used."""
         waiting = [topic.name for topic in topics]
         try:
