@@ -7,6 +7,7 @@ before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from stream.errors import InvariantError
@@ -17,7 +18,7 @@ from stream.window.clock import Clock, Reach, Source
 from stream.window.upsert import Span, Verdict
 from stream.wire.partial import Report, decode_message, unpack_tally
 from stream.wire.signal import Signal
-from stream.wire.state import VERSION, ShardRecord, decode, encode, key, parse_key
+from stream.wire.state import VERSION, ShardRecord, SourceRecord, decode, encode, key, parse_key
 
 _SHARD = key("shard")
 
@@ -53,8 +54,12 @@ class Keeper:
             raise ValueError(f"state of version {record.version}, expected {VERSION}")
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
-        for source, watermark_ms, epoch, end, term in record.sources:
-            self.clock.sources[source] = Source(Reach(epoch, end, term), watermark_ms)
+        self.clock.idle_as_of_ms = record.idle_as_of_ms
+        for source in record.sources:
+            self.clock.sources[source.number] = Source(
+                Reach(*source.reach), source.watermark_ms, deque(source.coming)
+            )
+            self.shard.oldest_minute[source.number] = source.oldest_minute
         self.leftovers = restore(self.shard, record, records)
         for name, value in records.items():
             kind, place = parse_key(name)
@@ -120,9 +125,16 @@ class Keeper:
                 coming=coming,
                 rows=counting_keys(self.catalog),
                 sources=[
-                    (number, source.newest_ms, source.reach.epoch, source.reach.end, source.reach.term)
+                    SourceRecord(
+                        number,
+                        (source.reach.epoch, source.reach.end, source.reach.term),
+                        source.watermark_ms,
+                        list(source.coming),
+                        self.shard.oldest_minute.get(number, 0),
+                    )
                     for number, source in sorted(self.clock.sources.items())
                 ],
+                idle_as_of_ms=self.clock.idle_as_of_ms,
             )
         )
         changes.update({key("open", source): self._open[source] for source in self._reopened})

@@ -30,6 +30,8 @@ class Registry:
         self._series: set[SeriesKey] = set()
         self._pairs: dict[tuple[SeriesKey, str], int] = {}
         self._folded: dict[tuple[SeriesKey, str, Rows], int] = {}
+        self._twins: dict[int, tuple[SeriesKey, str, Rows]] = {}
+        """Folded pairs that a change of the SLO files made equal to another: they keep their numbers."""
         self._free: list[int] = []
         self._name: list[tuple[SeriesKey, str]] = []
         self._rows: list[Rows] = []
@@ -83,6 +85,7 @@ class Registry:
             yield number, (series, column, None)
         for (series, column, rows), number in self._folded.items():
             yield number, (series, column, rows)
+        yield from self._twins.items()
 
     def restore(self, number: int, series: SeriesKey, column: str, folded: Rows | None) -> None:
         """Number a pair as state records have it; numbers come in any order. ``folded``: its rows, for the
@@ -95,7 +98,8 @@ class Registry:
         rows = tuple(self.catalog.rows_of_column(series, column)) if folded is None else folded
         self._assign(number, series, column, rows)
         if folded is not None:
-            self._folded[series, column, rows] = number
+            if self._folded.setdefault((series, column, rows), number) != number:
+                self._twins[number] = series, column, rows
         else:
             self._series.add(series)
             self._pairs[series, column] = number
@@ -115,9 +119,10 @@ class Registry:
 
     def forget_all_but(self, alive: set[int]) -> None:
         """Give the numbers of pairs that no pane holds any more free for others."""
-        gone = {*self._pairs.values(), *self._folded.values()} - alive
+        gone = {*self._pairs.values(), *self._folded.values(), *self._twins} - alive
         self._pairs = {key: number for key, number in self._pairs.items() if number not in gone}
         self._folded = {key: number for key, number in self._folded.items() if number not in gone}
+        self._twins = {number: key for number, key in self._twins.items() if number not in gone}
         for number in gone:
             for row in self._rows[number]:
                 self.pairs_of_row[row].discard(number)

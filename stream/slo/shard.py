@@ -33,6 +33,9 @@ class Shard:
         self.spans: dict[int, Span] = {}
         """By source partition: what its open contribution covers."""
         self.open: dict[int, Contribution] = {}
+        self.oldest_minute: dict[int, int] = {}
+        """By source: minutes of its open contribution before this one came too late for percentiles. Set when
+        the chunk is first heard of: what came in time stays, however late it is when the chunk grows."""
         self._coming: list[int] = []
         """Heap of panes that hold an event and wait for their tick."""
         self._newest_s: int | None = None
@@ -53,7 +56,10 @@ class Shard:
         new = contribution(tally, self.ledger.registry)
         old = self.open.get(source) if verdict is Verdict.REPLACE else None
         self.ledger.observe(new, old, watermark_ms)
-        self._open_digests(source, tally, watermark_ms)
+        if verdict is not Verdict.REPLACE:
+            first_s = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms)
+            self.oldest_minute[source] = first_s // MINUTE_S
+        self._open_digests(source, tally)
         self.spans[source], self.open[source] = span, new
         for pane, _ in new.events:
             self._note(pane)
@@ -83,13 +89,11 @@ class Shard:
         self.open[source] = contribution(tally, self.ledger.registry)
         self._open_digests(source, tally)
 
-    def _open_digests(self, source: int, tally: Tally, watermark_ms: int | None = None) -> None:
-        oldest_s = 0
+    def _open_digests(self, source: int, tally: Tally) -> None:
+        oldest_minute = self.oldest_minute.get(source, 0)
         if self.ledger.decided_s is not None:
-            oldest_s = self.ledger.decided_s - HOUR_S
-        if watermark_ms is not None:
-            oldest_s = max(oldest_s, self.catalog.too_late_before_s(watermark_ms))
-        self.percentiles.open(source, tally, oldest_s // MINUTE_S)
+            oldest_minute = max(oldest_minute, (self.ledger.decided_s - HOUR_S) // MINUTE_S)
+        self.percentiles.open(source, tally, oldest_minute)
 
     def advance(self, watermark_ms: int) -> Iterator[Signal]:
         """Decide every tick that the watermark has reached, in order."""

@@ -62,7 +62,7 @@ class Clock:
     def __init__(self) -> None:
         self.sources: dict[int, Source] = {}
         self.now_ms: int | None = None
-        self._idle_as_of_ms: int | None = None
+        self.idle_as_of_ms: int | None = None
         """While all are idle: up to when event time has been advanced for it."""
 
     def report(
@@ -100,14 +100,14 @@ class Clock:
             source.settle(idle_as_of_ms)
         busy = [s.watermark_ms for s in sources if s.idle_as_of_ms is None]
         if busy:
-            self._idle_as_of_ms = None
+            self.idle_as_of_ms = None
             self._merge(min(busy))
         elif idle_as_of_ms is not None:
             # Not on top of the watermarks: what the evidence shows to have passed contains them.
-            if self._idle_as_of_ms is not None and self.now_ms is not None:
-                self._merge(self.now_ms + max(0, idle_as_of_ms - self._idle_as_of_ms))
+            if self.idle_as_of_ms is not None and self.now_ms is not None:
+                self._merge(self.now_ms + max(0, idle_as_of_ms - self.idle_as_of_ms))
             self._merge(max(s.watermark_ms for s in sources))
-            self._idle_as_of_ms = idle_as_of_ms
+            self.idle_as_of_ms = idle_as_of_ms
         return self.now_ms
 
     def _merge(self, watermark_ms: int) -> None:

@@ -17,6 +17,19 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """Base of all values."""
 
 
+class SourceRecord(Record, frozen=True):
+    """What is known of one source partition."""
+
+    number: int
+    reach: tuple[int, int, int]
+    """(epoch, end, term)."""
+    watermark_ms: int
+    coming: list[tuple[int, int]]
+    """(reported at, watermark) of reports that wait for evidence of idleness."""
+    oldest_minute: int
+    """Older ones of its open chunk are no part of the percentiles: they came too late."""
+
+
 class ShardRecord(Record, frozen=True):
     version: int
     position: int
@@ -28,8 +41,9 @@ class ShardRecord(Record, frozen=True):
     """Panes that wait for their tick."""
     rows: list[str]
     """Counting keys of the SLOs, by the numbers that pane records use."""
-    sources: list[tuple[int, int, int, int, int]]
-    """(source, watermark_ms, epoch, end, term)."""
+    sources: list[SourceRecord]
+    idle_as_of_ms: int | None
+    """While all sources are idle: up to when event time was advanced for it."""
 
 
 class RowRecord(Record, frozen=True):

@@ -7,7 +7,6 @@ import random
 from dataclasses import replace
 from decimal import Decimal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,11 +166,6 @@ def hourly_counts(signals: list[Signal]) -> list[tuple[object, object]]:
     return [(v["evaluated_at"], v["count"]) for v in values if v["window_s"] == 3600]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what is too late for every SLO is taken out of an open chunk's digests when the chunk is sent "
-    "again, although it came in time",
-)
 def test_percentiles_cover_their_hour_although_every_slos_window_is_shorter() -> None:
     """One event a minute, in order, all in one chunk that is sent again with each of them."""
     feed = Feed([UP])

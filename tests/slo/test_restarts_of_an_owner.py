@@ -206,8 +206,5 @@ def test_a_report_after_the_evidence_of_idleness_waits() -> None:
     assert time_at(restarted=False) == 90_000
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the state keeps the newest report of a source, not when it was written"
-)
 def test_a_report_after_the_evidence_of_idleness_waits_after_a_restart_too() -> None:
     assert time_at(restarted=True) == 90_000

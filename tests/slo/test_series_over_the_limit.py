@@ -218,3 +218,14 @@ def test_a_folded_pair_that_is_restored_feeds_the_rows_it_fed_before() -> None:
 def test_restarts_change_nothing_when_series_are_folded(seed: int) -> None:
     values = lines(seed, 600)
     assert kept_through(values, {1, 4, 5, 6, 9}, 1) == kept_through(values, set(), 1)
+
+
+def test_folded_pairs_that_have_become_equal_keep_their_numbers_and_give_them_back() -> None:
+    registry = Registry(CATALOG, 1)
+    other = ("shop", "payment", "__other__", "", "", "stable")
+    for number in (0, 1):  # as after a change of the files that took away what told them apart
+        registry.restore(number, other, AVAILABILITY, (0,))
+    assert [number for number, _ in registry.named()] == [0, 1]
+    registry.forget_all_but({1})
+    assert [number for number, _ in registry.named()] == [1]
+    assert registry.pairs_of_row[0] == {1}
