@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from stream.config import load_objectives
 from stream.export.server import MetricsServer
@@ -66,6 +66,11 @@ def stages() -> list[list[tuple[str, str]]]:
 def test_the_compose_file_has_a_kafka_a_worker_a_load_and_prometheus() -> None:
     assert set(COMPOSE) == {"name", "x-burngate", "services", "volumes"}
     assert list(SERVICES) == ["kafka", "worker", "load", "prometheus"]
+
+
+def test_the_compose_file_is_as_the_specifications_schema_says() -> None:
+    schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text())
+    assert [error.message for error in Draft7Validator(schema).iter_errors(COMPOSE)] == []
 
 
 @each_service
