@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from stream.kafka.failures import SendError
-from stream.kafka.sender import mark_failures_as_seen
+from stream.kafka.sender import COMPRESSION, mark_failures_as_seen
 from stream.kafka.topics import Admin, Topic
 
 _BATCH_BYTES = 512 << 10
@@ -39,7 +39,7 @@ class Feed:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._brokers,
             enable_idempotence=True,
-            compression_type="lz4",
+            compression_type=COMPRESSION,
             max_batch_size=_BATCH_BYTES,
         )
         try:

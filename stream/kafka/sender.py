@@ -18,6 +18,8 @@ from stream.kafka.failures import SendError
 from stream.kafka.security import PLAINTEXT, Security
 
 MAX_REQUEST_BYTES = 16 << 20
+COMPRESSION = "zstd"
+"""aiokafka packs lz4 at its highest level: 14 times the time for partials, and no smaller."""
 Headers = Sequence[tuple[str, bytes]]
 
 _BATCH_BYTES = 1 << 20
@@ -46,7 +48,7 @@ class Sender:
             **security.options(),
             enable_idempotence=True,
             acks="all",
-            compression_type="lz4",
+            compression_type=COMPRESSION,
             linger_ms=linger_ms,
             max_batch_size=_BATCH_BYTES,
             max_request_size=MAX_REQUEST_BYTES,

@@ -27,7 +27,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.security import PLAINTEXT, Security
-from stream.kafka.sender import MAX_REQUEST_BYTES, Headers, mark_failures_as_seen
+from stream.kafka.sender import COMPRESSION, MAX_REQUEST_BYTES, Headers, mark_failures_as_seen
 
 TRANSACTION_TIMEOUT_S = 15.0
 """The broker aborts a transaction that is open for longer. Until then the readers of its topics see nothing
@@ -181,7 +181,7 @@ class StateStore:
             **self._client,
             transactional_id=f"{self._app}-{partition}",
             transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
-            compression_type="lz4",
+            compression_type=COMPRESSION,
             linger_ms=_LINGER_MS,
             max_batch_size=_BATCH_BYTES,
             max_request_size=MAX_REQUEST_BYTES,

@@ -64,6 +64,9 @@ class Evaluator:
         self.ledger = ledger
         self.plans = [Plan.of(o) for o in objectives]
         self.rules = [(row, rule) for row, o in enumerate(objectives) for rule in o.rules]
+        self.rules_of_row: dict[int, list[int]] = {}
+        for place, (row, _) in enumerate(self.rules):
+            self.rules_of_row.setdefault(row, []).append(place)
         self.alerts: dict[int, Alert] = {}
         """By place in ``rules``; only those that fire."""
         self.announced: dict[int, dict[str, object]] = {}

@@ -95,8 +95,9 @@ class Snapshots:
     def _small(self) -> Iterator[tuple[bytes, bytes]]:
         """Records that are made anew each time and written when they differ."""
         shard = self.shard
+        alerts = _alerts_by_row(shard)
         for row, objective in enumerate(shard.catalog.objectives):
-            yield key("row", objective.identity), encode(_row(shard, row))
+            yield key("row", objective.identity), encode(_row(shard, row, alerts.get(row, [])))
         for announced in shard.evaluator.announced.values():
             yield key("alert", announced["id"]), orjson.dumps(announced)
         for service, versions in shard.ledger.versions.items():
@@ -136,7 +137,20 @@ def counting_keys(catalog: Catalog) -> list[str]:
     return [counting_key(objective) for objective in catalog.objectives]
 
 
-def _row(shard: Shard, row: int) -> state.RowRecord:
+AlertState = tuple[int, int | None, str, str, int, int]
+
+
+def _alerts_by_row(shard: Shard) -> dict[int, list[AlertState]]:
+    """Alerts that are not inactive, in the order of their rules."""
+    found: dict[int, list[AlertState]] = {}
+    for place, alert in sorted(shard.evaluator.alerts.items()):
+        row, rule = shard.evaluator.rules[place]
+        one = (*rule_key(rule), alert.state.value, alert.starts_at_s, alert.false_for_s)
+        found.setdefault(row, []).append(one)
+    return found
+
+
+def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
     ledger, evaluator = shard.ledger, shard.evaluator
     objective = shard.catalog.objectives[row]
     period = None
@@ -150,11 +164,7 @@ def _row(shard: Shard, row: int) -> state.RowRecord:
         newest=int(ledger.newest[row]),
         held_last_minute=row in evaluator.held_last_minute,
         below_rollback=row in evaluator.below_rollback,
-        alerts=[
-            (*rule_key(rule), alert.state.value, alert.starts_at_s, alert.false_for_s)
-            for place, (owner, rule) in enumerate(evaluator.rules)
-            if owner == row and (alert := evaluator.alerts.get(place)) is not None
-        ],
+        alerts=alerts,
         period=period,
         slices=[
             (end_s, str(rows[row].weight), str(rows[row].bad_weight))
@@ -255,9 +265,10 @@ class _Restorer:
         if record.below_rollback:
             evaluator.below_rollback.add(row)
         alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}
-        for place, (owner, rule) in enumerate(evaluator.rules):
-            if owner == row and rule_key(rule) in alerts:
-                evaluator.alerts[place] = alerts[rule_key(rule)]
+        for place in evaluator.rules_of_row.get(row, ()) if alerts else ():
+            name = rule_key(evaluator.rules[place][1])
+            if name in alerts:
+                evaluator.alerts[place] = alerts[name]
         window = self.shard.catalog.objectives[row].window
         if record.period is not None and isinstance(window, Calendar):
             moving = ledger.windows.moving[window]
