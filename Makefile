@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check venv lock clean
+.PHONY: help demo test bench check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -20,6 +20,9 @@ demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 
 test: check ## check, then run the test suite: make test ARGS="-k kafka"
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: venv ## what the whole job costs beside merely reading: make bench ARGS="--rounds 1"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: venv ## lint, formatting, types and import rules
 	$(BIN)/ruff check .
