@@ -60,7 +60,8 @@ async def fill(broker: str, topic: str, count: int) -> None:
     """Produce the events in LZ4 batches, each event to the next partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    arrival = {"message.timestamp.type": "LogAppendTime"}  # as the worker makes it
+    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=arrival)])
     await admin.close()
     producer = AIOKafkaProducer(
         bootstrap_servers=broker, compression_type="lz4", max_batch_size=256 << 10, linger_ms=50

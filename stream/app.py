@@ -129,7 +129,8 @@ class Worker:
             self.rules,
             self.stats,
             settings.max_series,
-            lambda tp, offset: self._start(_delete(admin, tp, offset)),
+            lambda tp, offset: _delete(admin, tp, offset),
+            self._start,
         )
         app.on_acquired, app.on_give_up = self._acquire, self._give_up
         add_agents(app, topics, self.ingest, self.windows)

@@ -332,8 +332,10 @@ def _unknown_variables() -> Iterator[str]:
     for name, text in sorted(_environment().items()):
         if name in known or _SERVICE_LINK.fullmatch(name) or _SERVICE_ADDRESS.match(text):
             continue
-        close = difflib.get_close_matches(name, known, n=1)
-        yield f"{name}: there is no such setting" + (f" (did you mean {close[0]}?)" if close else "")
+        # Without what all have in common, which would make any two names look alike.
+        rest = name.removeprefix(PREFIX)
+        close = difflib.get_close_matches(rest, [one.removeprefix(PREFIX) for one in known], n=1)
+        yield f"{name}: there is no such setting" + (f" (did you mean {PREFIX}{close[0]}?)" if close else "")
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

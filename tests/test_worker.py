@@ -138,13 +138,16 @@ def test_a_path_that_does_not_exist_is_named_and_exits_2(tmp_path: Path) -> None
 
 
 def test_unknown_and_wrong_settings_are_all_named_at_once(tmp_path: Path, slos: Path) -> None:
-    ended = run("--slos", str(slos), cwd=tmp_path, BURNGATE_METRIC_PORT="1", BURNGATE_PARTITIONS="many")
+    faulty = {"BURNGATE_METRIC_PORT": "1", "BURNGATE_FOO": "1", "BURNGATE_PARTITIONS": "many"}
+    ended = run("--slos", str(slos), "--reload-interval", "soon", cwd=tmp_path, **faulty)
     assert ended.returncode == 1
-    assert (
-        "BURNGATE_METRIC_PORT: there is no such setting (did you mean BURNGATE_METRICS_PORT?)" in ended.stderr
-    )
-    assert "BURNGATE_PARTITIONS: 'many': must be an integer" in ended.stderr
-    assert "--brokers is missing" in ended.stderr
+    lines = ended.stderr.splitlines()
+    assert "BURNGATE_METRIC_PORT: there is no such setting (did you mean BURNGATE_METRICS_PORT?)" in lines
+    assert "BURNGATE_FOO: there is no such setting" in lines, "nothing is close to it"
+    assert "BURNGATE_PARTITIONS: 'many': must be an integer" in lines
+    assert any(line.startswith("--reload-interval: 'soon': a duration such as") for line in lines), lines
+    assert any(line.startswith("--brokers is missing (or BURNGATE_BROKERS)") for line in lines), lines
+    assert len(lines) == 5, lines
 
 
 # Topics.

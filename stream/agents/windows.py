@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 10.0
 """While partials arrive and no tick is decided."""
+BEHIND_S = 60.0
+"""A tick decided so long after its time is one of many to catch up with."""
+CATCH_UP_EVERY_S = 1.0
+"""Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
@@ -51,9 +55,16 @@ class Owner:
     """The last tick that was checkpointed."""
     checkpoint_s: float = field(default_factory=time.monotonic)
     deleted_s: float = field(default_factory=time.monotonic)
+    is_waiting: bool = False
+    """A checkpoint will be taken in a while."""
     latencies: tuple[LatencyReading, ...] = ()
     counted_overflow: int = 0
     counted_late: tuple[int, int] = (0, 0)
+
+    @property
+    def has_decided(self) -> bool:
+        """Whether a tick was decided since the last checkpoint."""
+        return self.keeper.shard.ledger.decided_s != self.decided_s
 
 
 class Windows:
@@ -68,9 +79,11 @@ class Windows:
         rules: Rules,
         stats: Stats,
         max_series: int,
-        delete_below: Callable[[TP, int], None],
+        delete_below: Callable[[TP, int], Coroutine[Any, Any, None]],
+        start: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        """``delete_below(tp, offset)`` is told what of the partials topic is no longer needed."""
+        """``delete_below(tp, offset)`` deletes what of the partials topic is no longer needed; ``start`` runs
+        work beside the agents, and ends the worker if it fails."""
         self.app = app
         self.prefix = prefix
         self.requests = requests
@@ -79,6 +92,7 @@ class Windows:
         self.stats = stats
         self.max_series = max(1, max_series // rules.partitions)
         self.delete_below = delete_below
+        self.start = start
         self.owners: dict[TP, Owner] = {}
         self.wanted: dict[TP, int] = {}
         """Partitions that are ours, with the generation in which they became so."""
@@ -167,6 +181,9 @@ class Windows:
             self._count(owner)
             if self._checkpoint_due(owner):
                 await self._checkpoint(owner)
+            elif owner.has_decided and not owner.is_waiting:
+                owner.is_waiting = True
+                self.start(self._checkpoint_later(tp, owner))
 
     async def _apply(self, owner: Owner, batch: RecordBatch) -> None:
         keeper, held_s = owner.keeper, time.monotonic()
@@ -223,8 +240,20 @@ class Windows:
     # checkpoints
 
     def _checkpoint_due(self, owner: Owner) -> bool:
-        decided = owner.keeper.shard.ledger.decided_s
-        return decided != owner.decided_s or time.monotonic() - owner.checkpoint_s >= CHECKPOINT_EVERY_S
+        decided_s = owner.keeper.shard.ledger.decided_s
+        is_behind = decided_s is not None and time.time() - decided_s > BEHIND_S
+        age_s = time.monotonic() - owner.checkpoint_s
+        if owner.has_decided:
+            return not is_behind or age_s >= CATCH_UP_EVERY_S
+        return age_s >= CHECKPOINT_EVERY_S
+
+    async def _checkpoint_later(self, tp: TP, owner: Owner) -> None:
+        """What was decided while catching up is published in a while, though nothing more may come."""
+        await asyncio.sleep(CATCH_UP_EVERY_S)
+        async with self._lock(tp):
+            owner.is_waiting = False
+            if self.owners.get(tp) is owner and owner.has_decided:
+                await self._checkpoint(owner)
 
     async def _checkpoint(self, owner: Owner) -> None:
         """State, signals and position in one transaction."""
@@ -241,7 +270,7 @@ class Windows:
         self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
         if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:
             owner.deleted_s = owner.checkpoint_s
-            self.delete_below(tp, keeper.position)
+            self.start(self.delete_below(tp, keeper.position))
 
     def _outgoing(self, signal: Signal) -> state.Signal:
         return state.Signal(

@@ -25,6 +25,7 @@ from aiokafka.errors import CorruptRecordException
 
 from stream.kafka.failures import InternalsError
 
+_LOG_APPEND_TIME = 1
 MAX_RECORDS = 10_000
 """Most records in one batch: an agent never works longer than that on one event of its stream."""
 
@@ -106,12 +107,27 @@ class BatchIterator:
         if self._response._check_crcs and not broker_batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {self._response._tp}")
         if not self._is_skipped(broker_batch):
-            records = [record for record in broker_batch if record.offset >= self._begin]
-            self._offsets += [record.offset for record in records]
-            self._values += [record.value for record in records]
-            self._timestamps_ms += [record.timestamp for record in records]
+            self._take(broker_batch)
         # The last offset of a broker batch survives compaction even if its record does not.
         self._read_to = max(self._read_to, broker_batch.next_offset)
+
+    def _take(self, broker_batch: Any) -> None:
+        """The columns of a broker batch, from where reading began. What is equal, or counts up, for a whole
+        batch is not asked of each record: that would be half of what fetching costs."""
+        records = list(broker_batch)
+        without_hole = getattr(broker_batch, "last_offset_delta", -1) + 1 == len(records)
+        if without_hole:
+            first = max(broker_batch.base_offset, self._begin)
+            records = records[first - broker_batch.base_offset :]
+            self._offsets += range(first, first + len(records))
+        else:
+            records = [record for record in records if record.offset >= self._begin]
+            self._offsets += [record.offset for record in records]
+        self._values += [record.value for record in records]
+        if getattr(broker_batch, "timestamp_type", None) == _LOG_APPEND_TIME:
+            self._timestamps_ms += [broker_batch.max_timestamp] * len(records)
+        else:
+            self._timestamps_ms += [record.timestamp for record in records]
 
     def _is_skipped(self, broker_batch: Any) -> bool:
         """Is it a control batch, or part of an aborted transaction? Keeps the list of open aborted ones."""

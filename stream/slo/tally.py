@@ -1,6 +1,8 @@
-"""Frame to tally: one sort and a few segmented sums over a whole chunk, whatever the number of SLOs."""
+"""Frame to tally: a few passes over a whole chunk, whatever the number of SLOs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from stream.wire.frame import Frame
 from stream.wire.tally import MINUTE_BITS, Ints, Tally
 
 MINUTE_MS = 60_000
+_MOST_ROOM = 1 << 16
 
 
 def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
@@ -27,69 +30,100 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
     followed = feeds.endpoint[frame.series] >= 0
     if not followed.all():
         frame = frame.take(followed)
-    used, local = np.unique(frame.series, return_inverse=True)
+    used, local = _numbered(frame.series.astype(np.int64))
     pane = frame.ts_ms // PANE_MS
     first_pane = int(pane.min()) if len(pane) else 0
     span = int(pane.max()) - first_pane + 1 if len(pane) else 1
-    code = local * span + (pane - first_pane)
-    order = np.argsort(code, kind="stable")
-    code = code[order]
-    starts = np.flatnonzero(np.concatenate(([True], code[1:] != code[:-1]))) if len(code) else order
-    cells = _cells(frame.take(order), starts, judge, feeds)
+    codes, entry = _numbered(local * span + (pane - first_pane))
+    entries = Entries(entry, used[codes // span])
     digests, endpoint_ids = _digests(frame, feeds)
-    entry_code = code[starts]
     result = Tally(
         series=[frame.interner.keys[i] for i in used],
         columns=judge.names,
         endpoints=[judge.endpoints[i] for i in endpoint_ids],
-        entry_series=entry_code // span,
-        entry_pane=entry_code % span + first_pane,
-        entry_events=np.diff(np.append(starts, len(code))),
-        entry_first_ms=_reduce(np.minimum, frame.ts_ms[order], starts),
+        entry_series=codes // span,
+        entry_pane=codes % span + first_pane,
+        entry_events=entries.count(None),
+        entry_first_ms=entries.least(frame.ts_ms),
         digests=digests,
-        **cells,
+        **_cells(frame, entries, judge, feeds),
     )
     return result, feeds.target[used]
 
 
-def _reduce(how: np.ufunc, values: Ints, starts: NDArray[np.intp]) -> Ints:
-    return np.asarray(how.reduceat(values, starts)) if len(values) else np.empty(0, np.int64)
+def _numbered(codes: Ints) -> tuple[Ints, Ints]:
+    """The distinct codes, ascending, and the place among them of each; codes are not negative.
+
+    Where they lie close together, as they do but for wild timestamps, no sorting is needed.
+    """
+    room = int(codes.max()) + 1 if len(codes) else 0
+    if room > _MOST_ROOM + 4 * len(codes):
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place.astype(np.int64)
+    is_there = np.zeros(room, bool)
+    is_there[codes] = True
+    distinct = np.flatnonzero(is_there)
+    number = np.empty(room, np.int64)
+    number[distinct] = np.arange(len(distinct))
+    return distinct, number[codes]
 
 
-def _cells(frame: Frame, starts: NDArray[np.intp], judge: Judge, feeds: Feeds) -> dict[str, Ints]:
-    """The cells of a frame sorted by entry: one pass per rank of column that its series have."""
+@dataclass(slots=True)
+class Entries:
+    """Distinct (series, pane) pairs of a frame, and sums over the events of each."""
+
+    of_event: Ints
+    series: Ints
+    """The interner's number of each entry's series."""
+
+    def count(self, which: NDArray[np.bool_] | None) -> Ints:
+        """Events of each entry, or those of a mask."""
+        of_event = self.of_event if which is None or which.all() else self.of_event[which]
+        return np.bincount(of_event, minlength=len(self.series)).astype(np.int64)
+
+    def total(self, weight: Ints, which: NDArray[np.bool_]) -> Ints:
+        """Sums of integer weights, exactly."""
+        sums = np.zeros(len(self.series), np.int64)
+        np.add.at(sums, self.of_event[which], weight[which])
+        return sums
+
+    def least(self, values: Ints) -> Ints:
+        found = np.full(len(self.series), np.iinfo(np.int64).max)
+        np.minimum.at(found, self.of_event, values)
+        return found
+
+
+def _cells(frame: Frame, entries: Entries, judge: Judge, feeds: Feeds) -> dict[str, Ints]:
+    """What each column counts of each entry: one pass per rank of column that the series have."""
     parts: list[tuple[Ints, ...]] = []
     for rank in range(feeds.availability.shape[1]):
         column = feeds.availability[frame.series, rank]
         if (column >= 0).any():
             verdict = np.where(column >= 0, judge.tables[column, frame.outcome], UNCOUNTED)
-            parts.append(_count(frame, starts, column, verdict))
+            parts.append(_count(frame, entries, feeds.availability[entries.series, rank], verdict))
     known = ~np.isnan(frame.latency_ms)
     for rank in range(feeds.latency.shape[1] if known.any() else 0):
         column = feeds.latency[frame.series, rank]
         if (column >= 0).any():
             slow = frame.latency_ms > feeds.threshold_ms[frame.series, rank]
             verdict = np.where(known & (column >= 0), np.where(slow, BAD, GOOD), UNCOUNTED)
-            parts.append(_count(frame, starts, column, verdict))
+            parts.append(_count(frame, entries, feeds.latency[entries.series, rank], verdict))
     names = ("cell_entry", "cell_column", "cell_events", "cell_weight", "cell_bad", "cell_bad_weight")
     if not parts:
         return {name: np.empty(0, np.int64) for name in names}
     return {name: np.concatenate(part) for name, part in zip(names, zip(*parts, strict=True), strict=True)}
 
 
-def _count(
-    frame: Frame, starts: NDArray[np.intp], column: Ints, verdict: NDArray[np.int8]
-) -> tuple[Ints, ...]:
+def _count(frame: Frame, entries: Entries, column: Ints, verdict: NDArray[np.int8]) -> tuple[Ints, ...]:
+    """``column`` is that of each entry, ``verdict`` that on each event."""
     counted, bad = verdict != UNCOUNTED, verdict == BAD
-    events = _reduce(np.add, counted.astype(np.int64), starts)
-    bad_events = _reduce(np.add, bad.astype(np.int64), starts)
+    events, bad_events = entries.count(counted), entries.count(bad)
     if (frame.weight == MILLION).all():
         weight, bad_weight = events * MILLION, bad_events * MILLION
     else:
-        weight = _reduce(np.add, np.where(counted, frame.weight, 0), starts)
-        bad_weight = _reduce(np.add, np.where(bad, frame.weight, 0), starts)
+        weight, bad_weight = entries.total(frame.weight, counted), entries.total(frame.weight, bad)
     entry = np.flatnonzero(events)
-    return entry, column[starts[entry]], events[entry], weight[entry], bad_events[entry], bad_weight[entry]
+    return entry, column[entry], events[entry], weight[entry], bad_events[entry], bad_weight[entry]
 
 
 def _digests(frame: Frame, feeds: Feeds) -> tuple[DigestSet, Ints]:
@@ -97,7 +131,7 @@ def _digests(frame: Frame, feeds: Feeds) -> tuple[DigestSet, Ints]:
     known = ~np.isnan(frame.latency_ms)
     if not known.all():
         frame = frame.take(known)
-    ids, local = np.unique(feeds.endpoint[frame.series], return_inverse=True)
-    keys = local.astype(np.int64) << MINUTE_BITS | frame.ts_ms // MINUTE_MS
+    ids, local = _numbered(feeds.endpoint[frame.series].astype(np.int64))
+    keys = local << MINUTE_BITS | frame.ts_ms // MINUTE_MS
     weights = None if (frame.weight == MILLION).all() else frame.weight / MILLION
     return DigestSet.from_values(keys, frame.latency_ms, weights), ids
