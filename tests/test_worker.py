@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import hashlib
 import json
 import os
 import re
@@ -16,25 +18,29 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from workers import WorkerProcess
 
 from schemas import faults
-from stream.kafka.tail import Tail
-from stream.window.chunk import MAX_AGE_MS
+from stream.kafka.topics import Admin, declare_topics
 from stream.wire.reject import ERRORS
+from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import TOPICS
 
 LIMIT_S = 60.0
 PARTITIONS = 2
-OPTIONS = ("--partitions", str(PARTITIONS), "--session-timeout", "6s", "--reload-interval", "1s")
+SESSION_S = 60
+"""So long a group waits for a member that did not leave: longer than any test would."""
+AT_ONCE_S = 20.0
+"""Much less than that, and enough for a process to start on a busy machine."""
+OPTIONS = ("--partitions", str(PARTITIONS), "--session-timeout", f"{SESSION_S}s", "--reload-interval", "1s")
 START_MS = 1_790_000_040_000  # a whole minute
 SLO = """\
 apiVersion: sre.example.com/v1
@@ -184,9 +190,19 @@ def test_a_compacted_input_is_refused(broker: str, prefix: str, slos: Path, tmp_
     )
     assert ended.returncode == 1
     assert f"topic {prefix}request-events is compacted" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 # One worker, one story: good and bad records, changed files, a stop and a second life.
+
+
+@dataclass
+class Life:
+    """How a worker of the story ended, and what its group was then."""
+
+    code: int
+    members_before: int
+    members_after: int
 
 
 @dataclass
@@ -199,13 +215,21 @@ class Shop:
     log: Path
     port: int
     records: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {topic: [] for topic in TOPICS})
+    requests: dict[tuple[int, int], ConsumerRecord] = field(default_factory=dict)
+    """By partition and offset."""
+    metrics_while_faulty: dict[str, float] = field(default_factory=dict)
     metrics: str = ""
     health: dict[str, int] = field(default_factory=dict)
-    codes: list[int] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
+    good: int = 0
+    """Events sent in the first life that are none of the bad ones."""
 
-    def worker(self) -> WorkerProcess:
-        options = (*OPTIONS, "--metrics-port", str(self.port), "--metrics-host", "127.0.0.1")
-        return WorkerProcess(self.broker, self.app, self.slos, self.log, options)
+    def worker(self, *options: str) -> WorkerProcess:
+        where = ("--metrics-port", str(self.port), "--metrics-host", "127.0.0.1")
+        return WorkerProcess(self.broker, self.app, self.slos, self.log, (*OPTIONS, *where, *options))
+
+    def topic(self, name: str) -> str:
+        return f"{self.app}-{name}"
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -218,6 +242,15 @@ class Shop:
             return False
         return True
 
+    def wait_for(self, words: str) -> None:
+        wait_until(lambda: words in self.log.read_text(), f"the log says {words!r}", self.log)
+
+    def write(self, name: str, text: str) -> None:
+        """An SLO file, whole from the first moment that it is there."""
+        unfinished = self.slos / f"{name}.unfinished"
+        unfinished.write_text(text)
+        unfinished.rename(self.slos / name)
+
     def produce(self, values: list[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
         """(key, value) each, in order."""
 
@@ -225,32 +258,115 @@ class Shop:
             producer = AIOKafkaProducer(bootstrap_servers=self.broker, max_request_size=16 << 20)
             await producer.start()
             for key, value in values:
-                await producer.send(f"{self.app}-request-events", value, key=key, partition=partition)
+                await producer.send(self.topic("request-events"), value, key=key, partition=partition)
             await producer.stop()
 
         asyncio.run(send())
 
+    def members(self) -> int:
+        """How many workers the group has."""
+
+        async def count() -> int:
+            async with admin(self.broker) as client:
+                (answer,) = await client.describe_consumer_groups([self.app])
+                (group,) = answer.groups
+                return len(group[5])
+
+        return asyncio.run(count())
+
+    def end_chunk(self, partition: int, second: int) -> None:
+        """A chunk is read by the rules that it began with, and ends with a record 10 s younger than its
+        first: send some, of a service without objectives, until the worker has committed such an end."""
+        tp = TopicPartition(self.topic("request-events"), partition)
+
+        async def send() -> None:
+            producer = AIOKafkaProducer(bootstrap_servers=self.broker)
+            await producer.start()
+            first = await producer.send_and_wait(tp.topic, nobody(second), partition=partition)
+            self.good += 1
+            async with admin(self.broker) as client, asyncio.timeout(LIMIT_S):
+                while await committed(client, self.app, tp) <= first.offset:
+                    await asyncio.sleep(0.5)
+                    await producer.send_and_wait(tp.topic, nobody(second), partition=partition)
+                    self.good += 1
+            await producer.stop()
+
+        asyncio.run(send())
+
+    def read(self) -> None:
+        """Everything that is on the topics now, as those see it who read committed records alone."""
+
+        async def everything() -> list[ConsumerRecord]:
+            topics = [self.topic(name) for name in (*TOPICS, "request-events")]
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self.broker,
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                max_partition_fetch_bytes=16 << 20,
+            )
+            await consumer.start()
+            try:
+                places = [TopicPartition(name, n) for name in topics for n in range(PARTITIONS)]
+                consumer.assign(places)
+                await consumer.seek_to_beginning(*places)
+                ends = await consumer.end_offsets(places)
+                found: list[ConsumerRecord] = []
+                async with asyncio.timeout(LIMIT_S):
+                    while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+                        for records in (await consumer.getmany(timeout_ms=200)).values():
+                            found += records
+                return found
+            finally:
+                await consumer.stop()
+
+        names = {self.topic(name): name for name in TOPICS}
+        self.records = {topic: [] for topic in TOPICS}
+        for record in asyncio.run(everything()):
+            if record.topic in names:
+                self.records[names[record.topic]].append(json.loads(record.value))
+            else:
+                self.requests[record.partition, record.offset] = record
+
     def read_until(self, done: Callable[[], bool], what: str) -> None:
-        """Read the output topics from their beginning until ``done``."""
+        def enough() -> bool:
+            self.read()
+            return done()
 
-        async def read() -> None:
-            names = {topic: f"{self.app}-{topic}" for topic in TOPICS}
-            self.records = {topic: [] for topic in TOPICS}
-            async with Tail([self.broker], names) as tail, asyncio.timeout(LIMIT_S):
-                while not done():
-                    for one in await tail.read(0.5):
-                        self.records[one.topic].append(one.record)
+        wait_until(enough, what, self.log)
 
-        try:
-            asyncio.run(read())
-        except TimeoutError:
-            raise AssertionError(f"not within {LIMIT_S} s: {what}\n{self.log.read_text()}") from None
-
-    def budgets(self, slo: str) -> list[dict[str, Any]]:
-        return [record for record in self.records["slo-budgets"] if record["slo"] == slo]
+    def of(self, topic: str, slo: str) -> list[dict[str, Any]]:
+        return [record for record in self.records[topic] if record["slo"] == slo]
 
     def total(self, slo: str) -> float:
-        return max((record["total"] for record in self.budgets(slo)), default=0.0)
+        return max((record["total"] for record in self.of("slo-budgets", slo)), default=0.0)
+
+    def samples(self) -> dict[str, float]:
+        return samples(self.get("/metrics"))
+
+
+@contextlib.asynccontextmanager
+async def admin(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def committed(client: AIOKafkaAdminClient, app: str, tp: TopicPartition) -> int:
+    offsets = await client.list_consumer_group_offsets(app, partitions=[tp])
+    return int(offsets[tp].offset)
+
+
+def samples(metrics: str) -> dict[str, float]:
+    lines = [line.rsplit(" ", 1) for line in metrics.splitlines() if line and not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def nobody(second: int) -> bytes:
+    """Of a service without an objective: it moves the watermark and is in no count."""
+    return event(second, service="nobody")
 
 
 FUTURE = event(0, ts=int((time.time() + 3600) * 1000))
@@ -271,9 +387,17 @@ POISON: list[tuple[bytes | None, bytes | None, str]] = [
     (b"\xff\xfe", b"{", "not_json"),  # of a key that is not UTF-8
     (b"k", FUTURE, "future_timestamp"),
 ]
-GOOD_BEFORE = [event(second, status=500 if second % 3 == 0 else 200) for second in range(60)]
+KEYS = [b"payment", None, b"\xff\xfe"]
+"""Of good records: their keys mean nothing."""
+FIRST_MINUTE = [event(second, status=500 if second % 3 == 0 else 200) for second in range(60)]
 AFTER_RELOAD = [event(second, service=name) for second in range(60, 130) for name in ("payment", "search")]
 SECOND_LIFE = [event(second, service=name) for second in range(130, 200) for name in ("payment", "search")]
+PAYMENT = SLO.format(name="payment-availability", service="payment")
+SEARCH = SLO.format(name="search-availability", service="search")
+# It would fire as long as the story lasts, and has nothing but its alert.
+STEADY = PAYMENT.replace("payment-availability", "payment-steady").replace("5m", "1h, shortWindow: off")
+STEADY = STEADY.replace("burnRateThreshold: 10", "burnRateThreshold: 2").partition("  errorBudgetPolicy")[0]
+WITHOUT_RULE = STEADY.partition("  alerting")[0]
 
 
 @pytest.fixture(scope="module")
@@ -281,66 +405,77 @@ def story(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
     directory = tmp_path_factory.mktemp("worker")
     slos = directory / "slos"
     slos.mkdir()
-    (slos / "payment.yaml").write_text(SLO.format(name="payment-availability", service="payment"))
     shop = Shop(broker, f"w{os.getpid()}", slos, directory / "worker.log", closed_port())
-    first = shop.worker()
-    second: WorkerProcess | None = None
+    shop.write("payment.yaml", PAYMENT)
+    shop.write("steady.yaml", STEADY)
+    workers: list[WorkerProcess] = []
     try:
-        tell(shop, first)
-        shop.codes.append(end(first, signal.SIGTERM))
-        second = shop.worker()
-        wait_until(lambda: shop.answers("/readyz"), "the second worker is ready", shop.log)
+        workers.append(shop.worker())
+        wait_until(lambda: shop.answers("/readyz"), "the worker is ready", shop.log)
+        bad_files_and_bad_records(shop)
+        good_files(shop)
+        shop.health = {path: 200 for path in ("/healthz", "/readyz") if shop.answers(path)}
+        shop.metrics = shop.get("/metrics")
+        shop.lives.append(end(shop, workers[-1], signal.SIGTERM))
+
+        workers.append(shop.worker())
+        wait_until(lambda: shop.answers("/readyz"), "the second worker is ready", shop.log, AT_ONCE_S)
         go_on(shop)
-        shop.codes.append(end(second, signal.SIGINT))
+        shop.lives.append(end(shop, workers[-1], signal.SIGINT))
+        shop.read()
         yield shop
     finally:
-        first.kill()
-        if second is not None:
-            second.kill()
+        for worker in workers:
+            worker.kill()
 
 
-def tell(shop: Shop, worker: WorkerProcess) -> None:
-    wait_until(lambda: shop.answers("/readyz"), "the worker is ready", shop.log)
-    # Every bad record has good neighbours; one partition holds them, the other stays without a record.
+def bad_files_and_bad_records(shop: Shop) -> None:
+    shop.write("payment.yaml", PAYMENT.replace("target: 99", "target: ninety"))
+    shop.wait_for("old ones stay in use")
+    # Every bad record has good neighbours. The other partition has one that lets time go on.
     batch: list[tuple[bytes | None, bytes | None]] = []
     for number, (key, value, _) in enumerate(POISON):
-        batch += [(b"payment", one) for one in GOOD_BEFORE[number * 4 : number * 4 + 4]]
+        batch += [(KEYS[number % 3], one) for one in FIRST_MINUTE[number * 4 : number * 4 + 4]]
         batch.append((key, value))
-    batch += [(b"payment", one) for one in GOOD_BEFORE[len(POISON) * 4 :]]
     shop.produce(batch)
-    began_s = time.monotonic()
-    shop.read_until(lambda: len(shop.records["dead-letters"]) >= len(POISON), "every bad record is a letter")
+    shop.produce([(None, nobody(59))], partition=1)
+    shop.good += len(FIRST_MINUTE) + 1
+    shop.read_until(
+        lambda: len(shop.records["dead-letters"]) >= len(POISON) and len(shop.records["slo-alerts"]) >= 2,
+        "every bad record is a letter, and the good ones fire both rules",
+    )
+    shop.metrics_while_faulty = shop.samples()
 
-    payment = shop.slos / "payment.yaml"
-    old = payment.read_text()
-    payment.write_text(old.replace("target: 99", "target: ninety"))
-    wait_until(lambda: "old ones stay in use" in shop.log.read_text(), "a bad change is refused", shop.log)
-    payment.write_text(old)
-    (shop.slos / "search.yaml").write_text(SLO.format(name="search-availability", service="search"))
-    wait_until(lambda: "2 SLOs in use" in shop.log.read_text(), "a good change is taken", shop.log)
 
-    # A chunk is read by the rules that it began with; the first record that is 10 s younger is its last.
-    time.sleep(max(0.0, began_s + MAX_AGE_MS / 1000 + 1 - time.monotonic()))
-    shop.produce([(None, event(59))])
+def good_files(shop: Shop) -> None:
+    shop.write("payment.yaml", PAYMENT)
+    shop.write("steady.yaml", WITHOUT_RULE)
+    shop.write("search.yaml", SEARCH)
+    shop.wait_for("3 SLOs in use")
+    shop.end_chunk(0, 59)
     shop.produce([(None, value) for value in AFTER_RELOAD])
-    shop.produce([(None, event(129))], partition=1)
+    shop.produce([(None, nobody(129))], partition=1)
+    shop.good += len(AFTER_RELOAD) + 1
     shop.read_until(lambda: shop.total("search-availability") >= 60, "the new objective has a budget")
-    shop.health = {path: 200 for path in ("/healthz", "/readyz") if shop.answers(path)}
-    shop.metrics = shop.get("/metrics")
 
 
 def go_on(shop: Shop) -> None:
     shop.produce([(None, value) for value in SECOND_LIFE])
-    shop.produce([(None, event(199))], partition=1)
+    shop.produce([(None, nobody(199))], partition=1)
     shop.read_until(
-        lambda: shop.total("payment-availability") >= 182 and shop.total("search-availability") >= 120,
-        "budgets up to 03:00 min",
+        lambda: shop.total("payment-availability") >= 180 and shop.total("search-availability") >= 120,
+        "budgets up to 3 min",
     )
 
 
-def end(worker: WorkerProcess, number: signal.Signals) -> int:
+def end(shop: Shop, worker: WorkerProcess, number: signal.Signals) -> Life:
+    members = shop.members()
     worker.process.send_signal(number)
-    return worker.stop()
+    try:
+        code = worker.process.wait(LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"{number.name} did not end the worker:\n{shop.log.read_text()}") from None
+    return Life(code, members, shop.members())
 
 
 @pytest.mark.broker
@@ -349,29 +484,27 @@ def test_every_bad_record_is_a_dead_letter_and_says_why_and_where(story: Shop) -
     letters = {record["source"]["offset"]: record for record in story.records["dead-letters"]}
     places = [number * 5 + 4 for number in range(len(POISON))]
     assert sorted(letters) == places
+    assert len(story.records["dead-letters"]) == len(POISON)
     for place, (_, value, error) in zip(places, POISON, strict=True):
-        letter = letters[place]
+        letter, payload = letters[place], value or b""
         assert letter["error"] == error, letter
-        assert letter["source"] == {
-            "topic": f"{story.app}-request-events",
-            "partition": 0,
-            "offset": place,
-        }
-        assert base64.b64decode(letter["payload_b64"]) == (value or b"")[: 512 * 1024]
-        assert letter["payload_bytes"] == len(value or b"")
-    assert {error for *_, error in POISON} == set(ERRORS)
+        assert letter["source"] == {"topic": story.topic("request-events"), "partition": 0, "offset": place}
+        assert base64.b64decode(letter["payload_b64"]) == payload[: 512 * 1024]
+        assert letter["payload_bytes"] == len(payload)
+        assert letter["payload_sha256"] == hashlib.sha256(payload).hexdigest()
+        assert letter["observed_at"] == format_ms(story.requests[0, place].timestamp)
+    assert {error for *_, error in POISON} == set(ERRORS), "there is one of every kind"
 
 
 @pytest.mark.broker
 def test_good_records_between_bad_ones_are_all_counted(story: Shop) -> None:
-    # One minute of events and one more, every third of the minute bad.
-    first = story.budgets("payment-availability")[0]
-    assert (first["total"], first["bad"]) == (61.0, 20.0)
+    first = story.of("slo-budgets", "payment-availability")[0]
+    assert (first["total"], first["bad"]) == (60.0, 20.0)
 
 
 @pytest.mark.broker
 def test_an_error_rate_of_a_third_fires_freezes_and_rolls_back(story: Shop) -> None:
-    assert [r["state"] for r in story.records["slo-alerts"]][:1] == ["firing"]
+    assert [r["state"] for r in story.of("slo-alerts", "payment-availability")][:1] == ["firing"]
     assert [r["state"] for r in story.records["deploy-freezes"]][:1] == ["frozen"]
     assert [(r["slo"], r["version"]) for r in story.records["deploy-rollbacks"]] == [
         ("payment-availability", "v1")
@@ -379,22 +512,51 @@ def test_an_error_rate_of_a_third_fires_freezes_and_rolls_back(story: Shop) -> N
 
 
 @pytest.mark.broker
-def test_a_change_of_the_files_is_taken_or_refused_while_the_worker_runs(story: Shop) -> None:
-    log = story.log.read_text()
+def test_an_invalid_change_of_the_files_is_refused_and_the_old_ones_decide(story: Shop) -> None:
     assert re.search(
-        r"the changed SLO files are invalid, the old ones stay in use:\n.*payment.yaml:7:11", log
+        r"the changed SLO files are invalid, the old ones stay in use:\n.*payment.yaml:7:11",
+        story.log.read_text(),
     )
+    # Sent, counted and decided while the faulty file was there: both rules fired, its own old one too.
+    assert story.metrics_while_faulty["burngate_slo_files_valid"] == 0
+    assert story.metrics_while_faulty["burngate_events_total"] == len(FIRST_MINUTE) + 1
+    assert story.metrics_while_faulty['burngate_signals_total{topic="slo-alerts"}'] == 2
+
+
+@pytest.mark.broker
+def test_an_added_objective_is_used_and_a_removed_rule_resolves_without_a_restart(story: Shop) -> None:
     assert story.total("search-availability") > 0
+    alerts = story.of("slo-alerts", "payment-steady")
+    assert [alert["state"] for alert in alerts] == ["firing", "resolved"]
+    assert alerts[0]["id"] == alerts[1]["id"]
+    minute_1, *_ = story.of("slo-budgets", "payment-steady")
+    assert alerts[1]["ends_at"] < minute_1["evaluated_at"], "before anything else could have ended it"
+    assert minute_1["total"] == 60.0, "and its objective goes on"
+    assert samples(story.metrics)["burngate_slo_files_valid"] == 1
+
+
+@pytest.mark.broker
+def test_sigterm_and_sigint_leave_a_checkpoint_and_an_empty_group(story: Shop) -> None:
+    assert story.lives == [Life(code=0, members_before=1, members_after=0)] * 2
+    log = story.log.read_text()
+    assert log.count("stopped: everything is checkpointed, and the group left") == 2
+    takeovers = [int(count) for count in re.findall(r"took over partition .*: (\d+) state records", log)]
+    second = takeovers[-PARTITIONS:]
+    assert min(second) > 0, f"the second worker found what the first had left: {takeovers}"
 
 
 @pytest.mark.broker
 def test_a_second_worker_goes_on_where_the_first_was_stopped(story: Shop) -> None:
-    assert story.codes == [0, 0]
-    totals = [int(record["total"]) for record in story.budgets("payment-availability")]
-    # Whole minutes after the start: one event a second, one more at 0:59, one in the other partition at 2:09.
-    assert totals == [61, 121, 182]
-    searches = [int(record["total"]) for record in story.budgets("search-availability")]
-    assert searches == [60, 120]
+    # Whole minutes after the start, of one event a second each.
+    totals = {
+        slo: [int(record["total"]) for record in story.of("slo-budgets", slo)]
+        for slo in ("payment-availability", "payment-steady", "search-availability")
+    }
+    assert totals == {
+        "payment-availability": [60, 120, 180],
+        "payment-steady": [60, 120, 180],
+        "search-availability": [60, 120],
+    }
 
 
 @pytest.mark.broker
@@ -422,13 +584,10 @@ def test_its_log_has_no_traceback(story: Shop) -> None:
 @pytest.mark.broker
 def test_probes_answer_and_metrics_say_what_happened(story: Shop) -> None:
     assert story.health == {"/healthz": 200, "/readyz": 200}
-    samples = dict(
-        line.rsplit(" ", 1) for line in story.metrics.splitlines() if line and not line.startswith("#")
-    )
-    assert float(samples["burngate_events_total"]) == len(GOOD_BEFORE) + len(AFTER_RELOAD) + 2
+    found = samples(story.metrics)
+    assert found["burngate_events_total"] == story.good
     for error, count in Counter(error for *_, error in POISON).items():
-        assert float(samples[f'burngate_dead_letters_total{{error="{error}"}}']) == count
-    assert float(samples["burngate_slo_files_valid"]) == 1
+        assert found[f'burngate_dead_letters_total{{error="{error}"}}'] == count
 
 
 @pytest.mark.broker
@@ -446,3 +605,68 @@ def test_promtool_accepts_the_metrics(story: Shop) -> None:
         timeout=30,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+# A worker that cannot go on: a supervisor starts it again, and its log says why in a line.
+
+
+def reasons(log: Path) -> list[str]:
+    """The critical lines of a log of JSON; every line must be an object without a traceback."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line for line in lines if "traceback" in line or "Traceback" in line["message"]] == []
+    return [line["message"] for line in lines if line["level"] == "critical"]
+
+
+@pytest.fixture
+def shop(broker: str, prefix: str, slos: Path, tmp_path: Path) -> Shop:
+    return Shop(broker, f"{prefix}shop", slos, tmp_path / "worker.log", closed_port())
+
+
+@pytest.mark.broker
+def test_a_worker_whose_place_another_took_exits_3_and_says_so_without_a_traceback(shop: Shop) -> None:
+    worker = shop.worker("--log-format", "json")
+    try:
+        wait_until(lambda: shop.answers("/readyz"), "the worker is ready", shop.log)
+
+        async def take_its_place() -> None:
+            for number in range(PARTITIONS):
+                usurper = AIOKafkaProducer(
+                    bootstrap_servers=shop.broker, transactional_id=f"{shop.app}-{number}"
+                )
+                await usurper.start()
+                await usurper.stop()
+
+        asyncio.run(take_its_place())
+        for partition in range(PARTITIONS):
+            shop.produce([(None, event(second)) for second in range(60)], partition)
+        assert worker.process.wait(LIMIT_S) == 3
+    finally:
+        worker.kill()
+    (reason,) = reasons(shop.log)
+    assert reason.startswith("another worker has taken over the state of partition ")
+
+
+@pytest.mark.broker
+def test_a_worker_whose_state_was_deleted_exits_3_and_says_so_without_a_traceback(shop: Shop) -> None:
+    topics = declare_topics(shop.app, PARTITIONS, f"{shop.app}-")
+
+    async def lose() -> None:
+        async with Admin([shop.broker]) as creator:
+            await creator.ensure(topics)
+        partials = TopicPartition(topics.partials.name, 0)
+        producer = AIOKafkaProducer(bootstrap_servers=shop.broker)
+        await producer.start()
+        await producer.send_and_wait(partials.topic, b"trimmed", partition=0)
+        await producer.stop()
+        async with admin(shop.broker) as client:
+            await client.delete_records({partials: RecordsToDelete(1)})
+
+    asyncio.run(lose())
+    worker = shop.worker("--log-format", "json")
+    try:
+        assert worker.process.wait(LIMIT_S) == 3
+    finally:
+        worker.kill()
+    (reason,) = reasons(shop.log)
+    assert "begins at 1, but the state ends at 0" in reason
+    assert "was the state topic deleted?" in reason
