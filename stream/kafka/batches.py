@@ -14,6 +14,7 @@ begin earlier).
 from __future__ import annotations
 
 import inspect
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ MAX_RECORDS = 10_000
 class RecordBatch:
     """Everything that lies in the half-open offset range [begin, end) of one partition.
 
-    ``offsets``, ``values`` and ``timestamps_ms`` are parallel. They can be shorter than the range, or empty:
+    ``offsets``, ``values`` and ``timestamps_ms`` are parallel; They can be shorter than the range, or empty:
     aborted records, control records and compacted ones leave gaps, which are inside the range, so that
     within a run each batch begins where the one before ended.
 
@@ -46,9 +47,9 @@ class RecordBatch:
 
     begin: int
     end: int
-    offsets: list[int]
+    offsets: array[int]
     values: list[bytes | None]
-    timestamps_ms: list[int]
+    timestamps_ms: array[int]
     high_water: int
     run: int
 
@@ -58,9 +59,9 @@ class Columns(NamedTuple):
 
     begin: int
     end: int
-    offsets: list[int]
+    offsets: array[int]
     values: list[bytes | None]
-    timestamps_ms: list[int]
+    timestamps_ms: array[int]
 
 
 class BatchIterator:
@@ -75,9 +76,9 @@ class BatchIterator:
         self._max_records = max_records
         self._begin: int = response.next_fetch_offset
         self._read_to = self._begin
-        self._offsets: list[int] = []
+        self._offsets = array("q")
         self._values: list[bytes | None] = []
-        self._timestamps_ms: list[int] = []
+        self._timestamps_ms = array("q")
 
     @property
     def exhausted(self) -> bool:
@@ -119,15 +120,15 @@ class BatchIterator:
         if without_hole:
             first = max(broker_batch.base_offset, self._begin)
             records = records[first - broker_batch.base_offset :]
-            self._offsets += range(first, first + len(records))
+            self._offsets.extend(range(first, first + len(records)))
         else:
             records = [record for record in records if record.offset >= self._begin]
-            self._offsets += [record.offset for record in records]
+            self._offsets.extend(record.offset for record in records)
         self._values += [record.value for record in records]
         if getattr(broker_batch, "timestamp_type", None) == _LOG_APPEND_TIME:
-            self._timestamps_ms += [broker_batch.max_timestamp] * len(records)
+            self._timestamps_ms += array("q", [broker_batch.max_timestamp]) * len(records)
         else:
-            self._timestamps_ms += [record.timestamp for record in records]
+            self._timestamps_ms.extend([record.timestamp for record in records])
 
     def _is_skipped(self, broker_batch: Any) -> bool:
         """Is it a control batch, or part of an aborted transaction? Keeps the list of open aborted ones."""

@@ -13,10 +13,10 @@ from stream.slo.sli import BAD, GOOD, UNCOUNTED
 from stream.window.panes import PANE_MS
 from stream.window.sums import MILLION
 from stream.wire.frame import Frame
+from stream.wire.numbering import numbered
 from stream.wire.tally import MINUTE_BITS, Ints, Tally
 
 MINUTE_MS = 60_000
-_MOST_ROOM = 1 << 16
 
 
 def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
@@ -30,11 +30,11 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
     followed = feeds.endpoint[frame.series] >= 0
     if not followed.all():
         frame = frame.take(followed)
-    used, local = _numbered(frame.series.astype(np.int64))
+    used, local = numbered(frame.series.astype(np.int64))
     pane = frame.ts_ms // PANE_MS
     first_pane = int(pane.min()) if len(pane) else 0
     span = int(pane.max()) - first_pane + 1 if len(pane) else 1
-    codes, entry = _numbered(local * span + (pane - first_pane))
+    codes, entry = numbered(local * span + (pane - first_pane))
     entries = Entries(entry, used[codes // span])
     digests, endpoint_ids = _digests(frame, feeds)
     result = Tally(
@@ -49,23 +49,6 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
         **_cells(frame, entries, judge, feeds),
     )
     return result, feeds.target[used]
-
-
-def _numbered(codes: Ints) -> tuple[Ints, Ints]:
-    """The distinct codes, ascending, and the place among them of each; codes are not negative.
-
-    Where they lie close together, as they do but for wild timestamps, no sorting is needed.
-    """
-    room = int(codes.max()) + 1 if len(codes) else 0
-    if room > _MOST_ROOM + 4 * len(codes):
-        distinct, place = np.unique(codes, return_inverse=True)
-        return distinct, place.astype(np.int64)
-    is_there = np.zeros(room, bool)
-    is_there[codes] = True
-    distinct = np.flatnonzero(is_there)
-    number = np.empty(room, np.int64)
-    number[distinct] = np.arange(len(distinct))
-    return distinct, number[codes]
 
 
 @dataclass(slots=True)
@@ -131,7 +114,7 @@ def _digests(frame: Frame, feeds: Feeds) -> tuple[DigestSet, Ints]:
     known = ~np.isnan(frame.latency_ms)
     if not known.all():
         frame = frame.take(known)
-    ids, local = _numbered(feeds.endpoint[frame.series].astype(np.int64))
+    ids, local = numbered(feeds.endpoint[frame.series].astype(np.int64))
     keys = local << MINUTE_BITS | frame.ts_ms // MINUTE_MS
     weights = None if (frame.weight == MILLION).all() else frame.weight / MILLION
     return DigestSet.from_values(keys, frame.latency_ms, weights), ids

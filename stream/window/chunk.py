@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream.window.panes import PANE_MS
 from stream.wire.frame import Frame
+from stream.wire.numbering import numbered
 
 MAX_RECORDS = 50_000
 MAX_AGE_MS = 10_000
@@ -81,14 +82,26 @@ class Chunk:
 
     def _fit_entries(self, frame: Frame) -> int:
         """As :meth:`_fit`, for the limit on distinct entries alone; remembers the entries."""
-        codes = frame.series.astype(np.int64) << _PANE_BITS | frame.ts_ms // PANE_MS
-        if len(self._entries) + self._unmerged_count + len(codes) < MAX_ENTRIES:
-            self._unmerged.append(codes)
-            self._unmerged_count += len(codes)
+        if not len(frame):
             return -1
+        distinct = _distinct_entries(frame)
+        if len(self._entries) + self._unmerged_count + len(distinct) < MAX_ENTRIES:
+            self._unmerged.append(distinct)
+            self._unmerged_count += len(distinct)
+            return -1
+        codes = frame.series.astype(np.int64) << _PANE_BITS | frame.ts_ms // PANE_MS
         seen = np.unique(np.concatenate([self._entries, *self._unmerged]))
         fresh, first = np.unique(codes, return_index=True)
         first = np.sort(first[~np.isin(fresh, seen, assume_unique=True)])
         self._entries, self._unmerged, self._unmerged_count = np.union1d(seen, codes), [], 0
         room = MAX_ENTRIES - len(seen)
         return int(frame.row[first[room - 1]]) + 1 if len(first) >= room else -1
+
+
+def _distinct_entries(frame: Frame) -> Ints:
+    """The codes of a frame's (series, pane) pairs; at least one."""
+    pane = frame.ts_ms // PANE_MS
+    first = int(pane.min())
+    span = int(pane.max()) - first + 1
+    distinct, _ = numbered(frame.series.astype(np.int64) * span + (pane - first))
+    return distinct // span << _PANE_BITS | distinct % span + first

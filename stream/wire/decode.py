@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model.outcome import outcome_code
+from stream.model.outcome import OUTCOMES, outcome_code
 from stream.wire.event import ABSENT_TS, GRPC_NUMBERS, MAX_TS_MS, MILLION, Event, weight_millionths
 from stream.wire.frame import Frame, Interner
 from stream.wire.reject import (
@@ -37,6 +37,9 @@ MAX_AHEAD_MS = 60_000
 """How far ts may be ahead of its own record's timestamp."""
 
 Ints = NDArray[np.int64]
+
+_OUTCOME_BITS = OUTCOMES.bit_length()
+_MOST_SAID = 500_000
 
 _MAX_EXACT_S = 1e6
 """Latencies below are rounded to nanoseconds, so that 1.001 s is 1001 ms; floats are exact to 2^53 ns."""
@@ -63,10 +66,11 @@ def decode(
         rejects.sort(key=lambda reject: reject.row)
         events = [event for i, event in enumerate(events) if i not in faults]
         row, ts_ms = np.delete(row, list(faults)), np.delete(ts_ms, list(faults))
+    series, outcome = _what(events, interner)
     frame = Frame(
         ts_ms=ts_ms,
-        series=_series(events, interner),
-        outcome=_outcomes(events),
+        series=series,
+        outcome=outcome,
         latency_ms=_latencies_ms(events),
         weight=_weights(events),
         row=row,
@@ -149,26 +153,44 @@ def _place(ts_ms: Ints, faults: dict[int, RecordError], stamps: Ints | None) -> 
         faults[i] = RecordError(MISSING_FIELD, f"ts: found none, and the record's timestamp is {stamps[i]}")
 
 
-def _series(events: list[Event], interner: Interner) -> NDArray[np.int32]:
-    ids: Any = interner.ids  # its look-up takes nulls, too
-    return _int32([ids[e.namespace, e.service, e.endpoint, e.method, e.version, e.track] for e in events])
+def _what(events: list[Event], interner: Interner) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(series, outcome) of each event, by one look-up for both."""
+    said: Any = interner.said
+    if said is None:
+        said = interner.said = _Said(interner)
+    both = _int64(
+        [
+            said[
+                e.namespace,
+                e.service,
+                e.endpoint,
+                e.method,
+                e.version,
+                e.track,
+                e.status,
+                e.grpc_status,
+                e.ok,
+            ]
+            for e in events
+        ]
+    )
+    return (both >> _OUTCOME_BITS).astype(np.int32), (both & ((1 << _OUTCOME_BITS) - 1)).astype(np.int32)
 
 
-class _Outcomes(dict[tuple[int | None, int | str | None, bool | None], int]):
-    """Outcome codes by what events say; as many entries as there are statuses, at most."""
+class _Said(dict[tuple[Any, ...], int]):
+    """Series and outcome in one number, by what an event says of both."""
 
-    def __missing__(self, said: tuple[int | None, int | str | None, bool | None]) -> int:
-        status, grpc, ok = said
-        code = self[said] = outcome_code(status, GRPC_NUMBERS[grpc] if isinstance(grpc, str) else grpc, ok)
-        return code
+    def __init__(self, interner: Interner) -> None:
+        super().__init__()
+        self._ids: Any = interner.ids  # its look-up takes nulls, too
 
-
-_outcome_codes = _Outcomes()
-
-
-def _outcomes(events: list[Event]) -> NDArray[np.int32]:
-    codes = _outcome_codes
-    return _int32([codes[e.status, e.grpc_status, e.ok] for e in events])
+    def __missing__(self, said: tuple[Any, ...]) -> int:
+        *series, status, grpc, ok = said
+        code = outcome_code(status, GRPC_NUMBERS[grpc] if isinstance(grpc, str) else grpc, ok)
+        if len(self) >= _MOST_SAID:
+            self.clear()
+        both = self[said] = int(self._ids[tuple(series)]) << _OUTCOME_BITS | code
+        return both
 
 
 def _latencies_ms(events: list[Event]) -> NDArray[np.float64]:
@@ -198,7 +220,3 @@ def _weights(events: list[Event]) -> Ints:
 def _int64(numbers: list[Any]) -> Ints:
     """TypeError unless all are integers: numpy itself would read the string "1" as 1."""
     return np.array(array("q", numbers), np.int64)
-
-
-def _int32(numbers: list[int]) -> NDArray[np.int32]:
-    return np.array(array("i", numbers), np.int32)
