@@ -23,7 +23,7 @@ SWITCH = 0.5 + 0.5 * math.sqrt(1 - 4 * (CENTRE_WIDTH / TAIL_WIDTH) ** 2)
 """The rank at which both scales have equally heavy clusters."""
 COARSE = 0.4
 """Ranks below are not published."""
-EXACT = 32
+EXACT = 64
 """A digest of no more distinct values than this keeps them all."""
 
 
@@ -67,6 +67,8 @@ def cluster_starts(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> 
     The least and the greatest stay alone, and so do atoms and all of a digest small enough to be exact.
     """
     sizes = np.diff(offsets)
+    if (sizes <= EXACT).all():
+        return np.ones(len(weights), np.bool_)
     lower, upper, whole = ranks(offsets, weights)
     cluster = np.floor(scale((lower + upper) / (2 * whole)))
     heavy = is_atom(offsets, weights)
