@@ -23,6 +23,9 @@ _NEW_CLUSTER_S = 15.0
 _PART_OF_FAUST = "[^"
 _UNCLOSED = "Unclosed AIOKafka"
 """Of a client that a worker leaves behind which ends at once: why it ends has been said."""
+_STOPPING = "Error while stopping child"
+_LOOP_CLOSED = "Event loop is closed"
+"""After a crash mode stops the consumer's thread, which may have ended by itself by then."""
 _LIBRARIES = ("aiokafka", "faust", "mode", "asyncio")
 _REPEAT_S = 10.0
 _MOST_KINDS = 1_000
@@ -40,9 +43,14 @@ class _Patience(logging.Filter):
         text = str(record.msg)
         if text.startswith(_PART_OF_FAUST) and record.levelno == logging.INFO:
             return False
-        if text.startswith(_UNCLOSED):
+        if text.startswith(_UNCLOSED) or _has_ended_already(record, text):
             return False
         return not text.startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
+
+
+def _has_ended_already(record: logging.LogRecord, text: str) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return _STOPPING in text and isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED
 
 
 class _Repeats(logging.Filter):

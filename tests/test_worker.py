@@ -617,6 +617,41 @@ def reasons(log: Path) -> list[str]:
     return [line["message"] for line in lines if line["level"] == "critical"]
 
 
+STOP_A_THREAD = """
+import asyncio
+from mode import Service
+from mode.threads import ServiceThread
+from stream.logs import set_up_logging
+
+class Child(ServiceThread):
+    async def on_stop(self):
+        raise RuntimeError("a fault of its own")
+
+async def main(ended):
+    parent, child = Service(), Child()
+    parent._children.append(child)
+    child._started.set()
+    if ended:
+        child.thread_loop.close()
+    await parent._stop_children()
+
+set_up_logging("human", "info")
+asyncio.run(main(ended=%s))
+"""
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_stopping_a_thread_that_has_ended_is_no_fault_and_any_other_failure_is(ended: bool) -> None:
+    # What mode logs when a crash has ended the consumer's thread before it is stopped: a race, seldom lost.
+    command = [sys.executable, "-c", STOP_A_THREAD % ended]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+    if ended:
+        assert done.stderr == ""
+    else:
+        assert "Traceback" in done.stderr
+        assert "RuntimeError: a fault of its own" in done.stderr
+
+
 @pytest.fixture
 def shop(broker: str, prefix: str, slos: Path, tmp_path: Path) -> Shop:
     return Shop(broker, f"{prefix}shop", slos, tmp_path / "worker.log", closed_port())
