@@ -193,6 +193,20 @@ def test_a_compacted_input_is_refused(broker: str, prefix: str, slos: Path, tmp_
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.broker
+def test_a_group_that_cannot_be_joined_ends_the_worker(
+    broker: str, prefix: str, slos: Path, tmp_path: Path
+) -> None:
+    ended = run(
+        *("--brokers", broker, "--slos", str(slos), "--app", f"{prefix}app", "--topic-prefix", prefix),
+        *("--partitions", "1", "--metrics-port", "0", "--session-timeout", "1h"),  # brokers take half of it
+        cwd=tmp_path,
+    )
+    assert ended.returncode == 3
+    assert "the group cannot be joined: InvalidSessionTimeoutError" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 # One worker, one story: good and bad records, changed files, a stop and a second life.
 
 

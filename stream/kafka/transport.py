@@ -19,6 +19,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 from mode.threads import WorkerThread
 
 from stream.errors import InvariantError, StalledError
@@ -33,6 +34,7 @@ NO_GENERATION = -1
 _POLL_S = 1.0  # how long one call waits for the broker
 _FULL_POLL_S = 0.01  # the same while an agent's queue is full, and so how soon room in it is noticed
 _FETCH_MAX_WAIT_MS = 200  # a partition that was just drained waits for the fetch under way: keep that short
+_JOINING_CHECK_S = 1.0
 _METADATA_MAX_AGE_MS = 2_000  # a partition added to the input is found within this time
 
 AssignmentHook = Callable[[frozenset[TP], int], Awaitable[None]]
@@ -126,6 +128,32 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
         except KafkaError as error:
             raise UnavailableError(f"Kafka does not answer as it should: {error!r}") from error
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _watch_joining(self) -> None:
+        """A group that cannot be joined (the broker refuses the session timeout, or rights) ends the worker.
+
+        aiokafka tells whoever fetches, and Faust fetches only after the first assignment: it would wait for
+        that for ever, in good health.
+        """
+
+        async def check(consumer: AIOKafkaConsumer) -> None:
+            if consumer._coordinator is not None:
+                consumer._coordinator.check_errors()
+
+        while not self.should_stop and self.generation == NO_GENERATION:
+            await self.sleep(_JOINING_CHECK_S)
+            consumer = self._thread._consumer
+            if consumer is None or self.should_stop:
+                continue
+            failure: UnavailableError | None = None
+            try:
+                await self._in_thread(check(consumer))
+            except UnavailableError as error:
+                failure = UnavailableError(f"the group cannot be joined: {error.__cause__!r}")
+            if failure is not None:
+                await self.app.crash(failure)
+                return
 
     # What agents use
 
