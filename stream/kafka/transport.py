@@ -234,6 +234,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         except ConsumerStoppedError:
             if not self.app.should_stop:
                 raise
+        except asyncio.CancelledError:
+            # When it stops, the consumer's thread cancels what is left in it: that is no cancellation of ours.
+            task = asyncio.current_task()
+            if not self.app.should_stop or (task is not None and task.cancelling()):
+                raise
 
     async def _deliver(self) -> None:
         room = self._room()
