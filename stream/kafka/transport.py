@@ -235,7 +235,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             if not self.app.should_stop:
                 raise
         except asyncio.CancelledError:
-            # When it stops, the consumer's thread cancels what is left in it: that is no cancellation of ours.
+            # When it stops, the consumer's thread cancels what is left in it: that is not meant for us.
             task = asyncio.current_task()
             if not self.app.should_stop or (task is not None and task.cancelling()):
                 raise
