@@ -6,6 +6,7 @@ Exit codes: 0, 1 bad configuration, 2 usage or unreadable input, 3 no progress, 
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -68,7 +69,30 @@ class Format(StrEnum):
 
 def main() -> None:
     """Run the command line and exit."""
-    app(prog_name="burngate")
+    _open_what_is_closed()
+    try:
+        try:
+            app(prog_name="burngate")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        # A full disk, most likely; nothing may be left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"cannot write the output: {error.strerror}")
+        raise SystemExit(1) from None
+
+
+def _open_what_is_closed() -> None:
+    """Some supervisors start programs without these: what is opened next would take their place."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _version(wanted: bool) -> None:

@@ -67,6 +67,7 @@ def replay(
     """As :func:`run`, and returns the summary instead of printing it."""
     feed = Feed(load_objectives(slos))
     check_inputs(inputs)
+    _check_not_overwritten(inputs, output)
     summary, started = Summary(), time.perf_counter()
     with _outputs(output) as files, _few_collections():
         for block in blocks(inputs):
@@ -80,6 +81,13 @@ def replay(
     summary.late, summary.too_late = feed.shard.ledger.late.late, feed.shard.ledger.late.too_late
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+def _check_not_overwritten(inputs: Sequence[str], output: Path) -> None:
+    outputs = {(output / f"{topic}.ndjson").resolve() for topic in TOPICS}
+    lost = [name for name in inputs if name != "-" and Path(name).resolve() in outputs]
+    if lost:
+        raise UsageError("\n".join(f"{name}: the output would replace this input" for name in lost))
 
 
 def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:

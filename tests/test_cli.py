@@ -149,3 +149,38 @@ def test_the_local_kafka_says_when_it_is_ready_and_goes_on_sigterm() -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["settings"], ["--version"], ["--help"]])
+def test_a_full_disk_is_no_traceback(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "stream", *arguments],
+            check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr == "cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_closed_streams_are_no_traceback(closed: str) -> None:
+    command = f'exec "$0" -m stream settings --slos x {closed}>&-'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_replay_does_not_replace_its_own_input(tmp_path: Path) -> None:
+    (tmp_path / "slo.yaml").write_text(
+        (Path(__file__).parent / "config" / "data" / "slo-examples.yaml").read_text()
+    )
+    recorded = tmp_path / "slo-alerts.ndjson"
+    recorded.write_text('{"ts": 1, "service": "a"}\n')
+    command = [sys.executable, "-m", "stream", "replay", "--slos", str(tmp_path / "slo.yaml")]
+    command += ["--input", str(recorded), "--output", str(tmp_path)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr == f"{recorded}: the output would replace this input\n"
+    assert recorded.read_text() == '{"ts": 1, "service": "a"}\n'

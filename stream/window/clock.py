@@ -104,10 +104,13 @@ class Clock:
             self._merge(min(busy))
         elif idle_as_of_ms is not None:
             # Not on top of the watermarks: what the evidence shows to have passed contains them.
-            if self.idle_as_of_ms is not None and self.now_ms is not None:
+            # Evidence that goes back, as after an outage, is no new start: the way forward counts once.
+            if self.idle_as_of_ms is None:
+                self.idle_as_of_ms = idle_as_of_ms
+            elif self.now_ms is not None:
                 self._merge(self.now_ms + max(0, idle_as_of_ms - self.idle_as_of_ms))
+            self.idle_as_of_ms = max(self.idle_as_of_ms, idle_as_of_ms)
             self._merge(max(s.watermark_ms for s in sources))
-            self.idle_as_of_ms = idle_as_of_ms
         return self.now_ms
 
     def _merge(self, watermark_ms: int) -> None:

@@ -292,3 +292,15 @@ def test_neither_pauses_nor_slow_readers_make_an_event_late(partitions: int, ask
         assert late == 0, seed
         advanced += idle_s
     assert advanced > 100, "time ran although sources were idle"
+
+
+def test_evidence_that_goes_back_and_forth_does_not_count_the_same_time_twice() -> None:
+    #  idle as of 99.5 s ── 140.5 s (queued while Kafka was gone) ── back to 100.5 s ── 141.5 s
+    clock = Clock()
+    clock.report(0, 1_000, reach(1), 90_000)
+    clock.advance(range(1))
+    found = []
+    for reported_ms, age_ms in ((100_000, 0), (141_000, 0), (141_000, 40_000), (142_000, 0)):
+        clock.report(0, 1_000, reach(1), reported_ms, age_ms)
+        found.append(clock.advance(range(1)))
+    assert found == [1_000, 42_000, 42_000, 43_000]
