@@ -80,7 +80,7 @@ class Feed:
     def _count(self, frame: Frame) -> Iterator[Signal]:
         watermark_ms = self.watermark_ms(self.largest_ms)
         largest_ms = int(frame.ts_ms.max())
-        span = Span(0, self.events, self.events + len(frame))
+        span = Span(0, self.events, self.events + len(frame), final=True)
         self.events += len(frame)
         counted, _ = tally(self._without_too_late(frame, watermark_ms), self._lexicon.judge)
         self.shard.observe(0, span, counted, watermark_ms)

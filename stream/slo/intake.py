@@ -151,7 +151,7 @@ class Intake:
         counted, targets = tally(frame, lexicon.judge)
         for target, part in enumerate(counted.split(targets, lexicon.partitions)):
             if part is not None:
-                sending.messages[target] = encode_partial(sending.report, chunk.start, part)
+                sending.messages[target] = encode_partial(sending.report, chunk.start, part, chunk.closed)
         return sending
 
 

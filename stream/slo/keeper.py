@@ -40,6 +40,8 @@ class Keeper:
         """By source: the message that is its open contribution."""
         self._reopened: set[int] = set()
         """Sources whose open contribution changed since the last checkpoint."""
+        self._stored: set[int] = set()
+        """Sources whose open contribution is in the state."""
         self.leftovers: list[Signal] = []
         """What the state held and the SLO files no longer know has ended: to be published first."""
         self._rewrite = False
@@ -60,6 +62,8 @@ class Keeper:
                 Reach(*source.reach), source.watermark_ms, deque(source.coming)
             )
             self.shard.oldest_minute[source.number] = source.oldest_minute
+            if source.final is not None:
+                self.shard.spans[source.number] = Span(*source.final, final=True)
         self.leftovers = restore(self.shard, record, records)
         for name, value in records.items():
             kind, place = parse_key(name)
@@ -74,6 +78,7 @@ class Keeper:
         span = Span(report.epoch, message.start, report.end)
         self.shard.reopen(source, span, unpack_tally(message.contents))
         self._open[source] = data
+        self._stored.add(source)
 
     def apply(self, data: bytes, offset: int, written_ms: int) -> Verdict | None:
         """One message, as the broker stamped it; what came of its contents, None if it had none.
@@ -90,15 +95,22 @@ class Keeper:
         verdict = None
         if tally is not None:
             report = message.reports[0]
-            span = Span(report.epoch, message.start, report.end)
+            span = Span(report.epoch, message.start, report.end, message.final)
             verdict = self.shard.observe(report.source, span, tally, self.clock.now_ms)
             if verdict is not Verdict.IGNORE:
-                self._open[report.source] = data
-                self._reopened.add(report.source)
+                self._keep_open(report.source, None if span.final else data)
         for report in message.reports:
             self._hear(report, written_ms)
         self.position = offset + 1
         return verdict
+
+    def _keep_open(self, source: int, data: bytes | None) -> None:
+        """``data`` is the source's open contribution now; None: it has none."""
+        if data is None:
+            self._open.pop(source, None)
+        else:
+            self._open[source] = data
+        self._reopened.add(source)
 
     def _hear(self, report: Report, written_ms: int) -> None:
         reach = Reach(report.epoch, report.end, report.term)
@@ -131,16 +143,27 @@ class Keeper:
                         source.watermark_ms,
                         list(source.coming),
                         self.shard.oldest_minute.get(number, 0),
+                        _final(self.shard.spans.get(number)),
                     )
                     for number, source in sorted(self.clock.sources.items())
                 ],
                 idle_as_of_ms=self.clock.idle_as_of_ms,
             )
         )
-        changes.update({key("open", source): self._open[source] for source in self._reopened})
-        self._reopened.clear()
+        changes.update(self._open_changes())
         return changes
+
+    def _open_changes(self) -> Changes:
+        changed = {source: self._open.get(source) for source in self._reopened}
+        self._reopened.clear()
+        found = {s: data for s, data in changed.items() if data is not None or s in self._stored}
+        self._stored = self._stored - found.keys() | {s for s, data in found.items() if data is not None}
+        return {key("open", source): data for source, data in found.items()}
 
     @property
     def watermark_ms(self) -> int | None:
         return self.clock.now_ms
+
+
+def _final(span: Span | None) -> tuple[int, int, int] | None:
+    return (span.epoch, span.start, span.end) if span is not None and span.final else None

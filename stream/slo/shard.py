@@ -31,7 +31,7 @@ class Shard:
         self.evaluator = Evaluator(self.ledger)
         self.percentiles = Percentiles(max_series)
         self.spans: dict[int, Span] = {}
-        """By source partition: what its open contribution covers."""
+        """By source partition: what its newest contribution covers."""
         self.open: dict[int, Contribution] = {}
         self.oldest_minute: dict[int, int] = {}
         """By source: minutes of its open contribution before this one came too late for percentiles. Set when
@@ -53,14 +53,18 @@ class Shard:
             raise InvariantError(f"source {source}: {span} overlaps {self.spans[source]}")
         if verdict is Verdict.FOLD:
             self.percentiles.fold(source)
+            del self.open[source]
         new = contribution(tally, self.ledger.registry)
-        old = self.open.get(source) if verdict is Verdict.REPLACE else None
+        old = self.open.get(source)
         self.ledger.observe(new, old, watermark_ms)
         if verdict is not Verdict.REPLACE:
             first_s = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms)
             self.oldest_minute[source] = first_s // MINUTE_S
         self._open_digests(source, tally)
         self.spans[source], self.open[source] = span, new
+        if span.final:
+            self.percentiles.fold(source)
+            del self.open[source]
         for pane, _ in new.events:
             self._note(pane)
         return verdict

@@ -19,6 +19,12 @@ MAX_AGE_MS = 10_000
 """A record whose Kafka timestamp is this much after the first's is the chunk's last."""
 MAX_ENTRIES = 16_384
 """The record that brings the last of so many distinct (series, pane) entries is the chunk's last."""
+HEAD_RECORDS = 4_000
+"""A chunk longer than this ends where event time passes a tick, so that it is sent once and not again for the
+tick: with the first later record whose ts is in a later tick than all of these, ``TICK_DELAY_MS`` taken off.
+So many, because few would not show how far event time had come where producers' clocks differ."""
+TICK_DELAY_MS = 5_000
+"""The default of the allowed lateness. With another one chunks end as well, only not at what is a tick then."""
 
 _PANE_BITS = 35
 """The last pane of the year 9999 fits; series ids have the 28 bits above."""
@@ -36,6 +42,8 @@ class Chunk:
         self.closed = False
         self._frames: list[Frame] = []
         self._first_timestamp_ms: int | None = None
+        self._head_ms: int | None = None
+        """Largest ts among the first ``HEAD_RECORDS``."""
         self._entries: Ints = np.empty(0, np.int64)
         self._unmerged: list[Ints] = []
         self._unmerged_count = 0
@@ -76,9 +84,24 @@ class Chunk:
         sizes = [int(old[0]) + 1] if len(old) else []
         if self.records + len(timestamps_ms) >= MAX_RECORDS:
             sizes.append(MAX_RECORDS - self.records)
+        if (size := self._fit_tick(frame)) >= 0:
+            sizes.append(size)
         limit = min(sizes, default=len(timestamps_ms))
         full = self._fit_entries(frame.slice(0, int(np.searchsorted(frame.row, limit))))
         return full if full >= 0 else min(sizes, default=-1)
+
+    def _fit_tick(self, frame: Frame) -> int:
+        """As :meth:`_fit`, for the passing of a tick alone."""
+        head = int(np.searchsorted(frame.row, HEAD_RECORDS - self.records))
+        if head:
+            head_ms = int(frame.ts_ms[:head].max())
+            self._head_ms = head_ms if self._head_ms is None else max(self._head_ms, head_ms)
+        if head == len(frame) or self._head_ms is None:
+            return -1
+        next_tick_ms = ((self._head_ms - TICK_DELAY_MS) // PANE_MS + 1) * PANE_MS
+        passed = frame.ts_ms[head:] >= next_tick_ms + TICK_DELAY_MS
+        first = int(passed.argmax())
+        return int(frame.row[head + first]) + 1 if passed[first] else -1
 
     def _fit_entries(self, frame: Frame) -> int:
         """As :meth:`_fit`, for the limit on distinct entries alone; remembers the entries."""

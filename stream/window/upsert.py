@@ -21,15 +21,17 @@ class Span:
     epoch: int
     start: int
     end: int
+    final: bool = False
+    """The chunk ends here; it does not grow."""
 
 
 class Verdict(Enum):
     OPEN = auto()
-    """Nothing is open: this becomes the open contribution."""
+    """A chunk that is new where nothing is open."""
     REPLACE = auto()
     """The same chunk has grown: this takes the place of the open contribution."""
     FOLD = auto()
-    """A later chunk: the open contribution is final, this one becomes open."""
+    """A later chunk: the open contribution is what its chunk came to."""
     IGNORE = auto()
     """A repeat or a zombie's: everything in it is counted already."""
     OVERLAP = auto()
@@ -37,15 +39,15 @@ class Verdict(Enum):
 
 
 def judge(stored: Span | None, incoming: Span) -> Verdict:
-    """What to do with an incoming partial, given the open span of its source partition."""
+    """What to do with an incoming partial, given the newest span of its source partition."""
     if stored is None:
         return Verdict.OPEN
-    if incoming.epoch != stored.epoch:
-        return Verdict.FOLD if incoming.epoch > stored.epoch else Verdict.IGNORE
+    if incoming.epoch < stored.epoch:
+        return Verdict.IGNORE
+    if incoming.epoch > stored.epoch or incoming.start >= stored.end:
+        return Verdict.OPEN if stored.final else Verdict.FOLD
     if incoming.end <= stored.end:
         return Verdict.IGNORE
-    if incoming.start == stored.start:
+    if incoming.start == stored.start and not stored.final:
         return Verdict.REPLACE
-    if incoming.start >= stored.end:
-        return Verdict.FOLD
     return Verdict.OVERLAP

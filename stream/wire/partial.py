@@ -62,6 +62,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     start: int = 0
     """First offset of the chunk; its end is the report's."""
     contents: Contents | None = None
+    final: bool = False
+    """The chunk ends here: these are its contents for ever."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -72,10 +74,10 @@ def encode_reports(reports: list[Report]) -> bytes:
     return _encoder.encode(Message(VERSION, reports))
 
 
-def encode_partial(report: Report, start: int, tally: Tally) -> bytes:
+def encode_partial(report: Report, start: int, tally: Tally, final: bool) -> bytes:
     numbers = [pack(getattr(tally, name)) for name in _COLUMNS]
     contents = Contents(tally.series, tally.columns, tally.endpoints, numbers, to_bytes(tally.digests))
-    return _encoder.encode(Message(VERSION, [report], start, contents))
+    return _encoder.encode(Message(VERSION, [report], start, contents, final))
 
 
 def decode_message(data: bytes) -> Message:

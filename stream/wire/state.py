@@ -28,6 +28,8 @@ class SourceRecord(Record, frozen=True):
     """(reported at, watermark) of reports that wait for evidence of idleness."""
     oldest_minute: int
     """Older ones of its open chunk are no part of the percentiles: they came too late."""
+    final: tuple[int, int, int] | None
+    """(epoch, start, end) of its newest chunk when that one is complete; else it is under ``open``."""
 
 
 class ShardRecord(Record, frozen=True):

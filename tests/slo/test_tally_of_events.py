@@ -218,7 +218,7 @@ def test_each_partition_gets_its_services_and_nothing_is_lost_on_the_wire(
             assert not one_by_one(catalog, mine)[0]
             continue
         assert len(part)
-        message = decode_message(encode_partial(Report(0, 1, 9, 1, None), 0, part))
+        message = decode_message(encode_partial(Report(0, 1, 9, 1, None), 0, part, final=True))
         assert message.contents is not None
         agrees(catalog, mine, read_back(unpack_tally(message.contents)))
 

@@ -74,9 +74,20 @@ def cuts_record_by_record(records: list[Record], start: int) -> Iterator[Cut]:
             len(taken) == limits.MAX_RECORDS
             or record.timestamp_ms - taken[0].timestamp_ms >= limits.MAX_AGE_MS
             or len(entries) == limits.MAX_ENTRIES
+            or passes_a_tick(taken)
         ):
             yield start, record.offset + 1, [r.event for r in taken if r.event is not None]
             start, taken = record.offset + 1, []
+
+
+def passes_a_tick(taken: list[Record]) -> bool:
+    """Whether the last record is in a later tick than all of the chunk's head."""
+    head = [r.event[1] for r in taken[: limits.HEAD_RECORDS] if r.event is not None]
+    last = taken[-1].event
+    if len(taken) <= limits.HEAD_RECORDS or not head or last is None:
+        return False
+    tick, head_tick = ((ts - limits.TICK_DELAY_MS) // PANE_MS for ts in (last[1], max(head)))
+    return tick > head_tick
 
 
 @st.composite
@@ -123,14 +134,21 @@ def delivered(
     with_gap=st.lists(st.booleans(), min_size=13, max_size=13),
     most_records=st.integers(1, 25),
     most_entries=st.integers(1, 12),
+    head=st.integers(1, 12),
 )
 def test_any_batching_of_the_same_records_gives_the_same_cuts(
-    log: list[Record], places: list[int], with_gap: list[bool], most_records: int, most_entries: int
+    log: list[Record],
+    places: list[int],
+    with_gap: list[bool],
+    most_records: int,
+    most_entries: int,
+    head: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "MAX_RECORDS", most_records)
         patch.setattr(limits, "MAX_AGE_MS", 100)
         patch.setattr(limits, "MAX_ENTRIES", most_entries)
+        patch.setattr(limits, "HEAD_RECORDS", head)
         cuts, opened = cuts_read_in(delivered(log, places, with_gap))
         expected = list(cuts_record_by_record(log, 0))
     assert cuts == expected
@@ -142,7 +160,11 @@ def test_any_batching_of_the_same_records_gives_the_same_cuts(
 
 
 def log_of(count: int, *, step_ms: int = 0, series: int = 0, every_pane: bool = False) -> list[Record]:
-    return [Record(i, 5_000 + i * step_ms, (series, i * PANE_MS if every_pane else 0)) for i in range(count)]
+    """With ``every_pane`` event time goes backwards, a pane a record: no tick is passed."""
+    return [
+        Record(i, 5_000 + i * step_ms, (series, (count - i) * PANE_MS if every_pane else 0))
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize("size", [1_000, 49_999, 50_000, 50_001, 120_000])
@@ -160,6 +182,25 @@ def test_a_chunk_ends_with_the_first_record_ten_seconds_after_its_first() -> Non
     assert [cut[:2] for cut in cuts] == [(0, 10_001), (10_001, 20_002)]
 
 
+@pytest.mark.parametrize("size", [3_999, 4_000, 4_001, 10_000])
+def test_a_long_chunk_ends_where_event_time_passes_a_tick_and_a_short_one_does_not(size: int) -> None:
+    # ts     0 … 14.995 | 15.000 …                the tick at 10 s, lateness added: the record at 15 s passes it
+    # record 0 …  2,999 |  3,000 … 4,999 | 5,000  the first time among the head, which shows how far time is
+    log = [Record(i, 0, (0, i * 5)) for i in range(10_000)]
+    batches = [(a, min(a + size, 10_000), log[a : a + size]) for a in range(0, 10_000, size)]
+    cuts, _ = cuts_read_in(batches)
+    assert [cut[:2] for cut in cuts] == [(0, 5_001)]  # passes the tick at 20 s
+
+
+def test_a_record_that_is_late_does_not_end_the_next_chunk_at_the_tick_that_ended_the_last() -> None:
+    # ts  10.0 … 14.9  15.0 | 14.9  15.0 14.9  15.0 …   producers whose clocks differ, about the tick at 10 s
+    head = [Record(i, 0, (0, 10_000 + i)) for i in range(4_500)]
+    around = [Record(4_500 + i, 0, (0, 15_000 - 100 * (i % 2))) for i in range(9_000)]
+    cuts, opened = cuts_read_in([(0, 13_500, head + around)])
+    assert [cut[:2] for cut in cuts] == [(0, 4_501)]
+    assert opened[:2] == (4_501, 13_500)
+
+
 @pytest.mark.parametrize("size", [999, 16_383, 16_384, 16_385, 40_000])
 def test_a_chunk_ends_with_the_record_that_brings_entry_number_16384(size: int) -> None:
     log = log_of(40_000, every_pane=True)
@@ -170,7 +211,7 @@ def test_a_chunk_ends_with_the_record_that_brings_entry_number_16384(size: int) 
 
 def test_repeats_of_an_entry_and_refused_records_bring_no_entry() -> None:
     # refused, pane 0, pane 0, refused, pane 1, pane 1 … up to 16,383 panes: one short of the limit
-    log = [Record(i, 0, (0, i // 3 * PANE_MS) if i % 3 else None) for i in range(3 * 16_383)]
+    log = [Record(i, 0, (0, (16_382 - i // 3) * PANE_MS) if i % 3 else None) for i in range(3 * 16_383)]
     size = len(log)
     cuts, opened = cuts_read_in([(0, size, log)])
     assert cuts == []

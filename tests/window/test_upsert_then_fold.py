@@ -11,21 +11,25 @@ from hypothesis import strategies as st
 
 from stream.window.upsert import Span, Verdict, judge
 
-SPANS = [Span(e, a, b) for e, a, b in product(range(3), range(6), range(7)) if a < b]
+SPANS = [
+    Span(e, a, b, final) for e, a, b, final in product(range(3), range(6), range(7), (False, True)) if a < b
+]
 
 
 def read_slowly(stored: Span, incoming: Span) -> Verdict:
     """The table in words: which records does either side hold."""
+    later = Verdict.OPEN if stored.final else Verdict.FOLD
     if incoming.epoch > stored.epoch:
-        return Verdict.FOLD  # offsets began anew
+        return later  # offsets began anew
     if incoming.epoch < stored.epoch:
         return Verdict.IGNORE  # a zombie of before
     mine, theirs = (set(range(s.start, s.end)) for s in (stored, incoming))
     if max(theirs) <= max(mine):
         return Verdict.IGNORE  # nothing new in it
     if not mine & theirs:
-        return Verdict.FOLD  # a later chunk
-    return Verdict.REPLACE if min(mine) == min(theirs) else Verdict.OVERLAP
+        return later
+    grown = min(mine) == min(theirs) and not stored.final
+    return Verdict.REPLACE if grown else Verdict.OVERLAP
 
 
 def test_every_pair_of_spans_has_the_verdict_of_the_records_it_holds() -> None:
@@ -84,7 +88,8 @@ class Reader:
 
     def flush(self) -> None:
         if self.end > self.start:
-            self.source.log.append(Span(0, self.start, self.end))
+            final = self.end == self.source.chunk_end(self.start)
+            self.source.log.append(Span(0, self.start, self.end, final))
 
 
 def fold(log: list[Span]) -> Counter[int]:
