@@ -34,7 +34,7 @@ venv: ## make .venv, or bring it up to date
 	@test ! -e $(STAMP) || $(BIN)/python -c '' 2>/dev/null || rm -f $(STAMP)
 	@$(MAKE) --no-print-directory --silent $(STAMP)
 
-$(STAMP): $(LOCKS) pyproject.toml
+$(STAMP): $(LOCKS) pyproject.toml setup.py stream/wire/_scan.pyx
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." >&2; \
 	  echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
@@ -43,14 +43,14 @@ $(STAMP): $(LOCKS) pyproject.toml
 	  echo "$(PYTHON) cannot make virtual environments: install its venv module," >&2; \
 	  echo "on Debian and Ubuntu with: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock: ## resolve the dependencies of pyproject.toml anew
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	@$(VENV)-lock/bin/uv pip compile $(LOCK_OPTIONS) pyproject.toml --output-file requirements.lock
-	@echo 'setuptools>=77' | $(VENV)-lock/bin/uv pip compile $(LOCK_OPTIONS) pyproject.toml - \
+	@printf 'setuptools>=77\ncython>=3.1\n' | $(VENV)-lock/bin/uv pip compile $(LOCK_OPTIONS) pyproject.toml - \
 	  --extra local --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	@rm -rf $(VENV)-lock
 
@@ -58,5 +58,5 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --upgrade --
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove .venv and everything made by tools
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info stream/wire/_scan.c stream/wire/_scan.*.so .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

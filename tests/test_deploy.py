@@ -196,13 +196,18 @@ def test_the_image_is_built_in_two_stages_from_one_pinned_base() -> None:
     ]
 
 
-def test_the_image_installs_what_is_locked_and_compiles_nothing() -> None:
+def test_the_image_installs_what_is_locked_and_compiles_nothing_but_its_own_scanner() -> None:
     build, final = stages()
     runs = " ".join(argument for name, argument in build if name == "RUN")
     assert "--require-hashes --only-binary :all: --requirement requirements.lock" in runs
     assert "pip install --no-deps ." in runs
+    compiler = "apt-get install --yes --no-install-recommends gcc libc6-dev "
+    assert runs.count("apt-get install") == 1
+    assert compiler in runs
     for _, argument in [*build, *final]:
-        assert not re.search(r"\b(apt-get|apk|gcc|build-essential|curl|wget)\b", argument)
+        assert not re.search(r"\b(apk|build-essential|curl|wget)\b", argument)
+    for _, argument in final:
+        assert not re.search(r"\b(apt-get|gcc)\b", argument), "the image itself has no compiler"
 
 
 def test_the_image_runs_as_nobody_in_particular_and_says_how_it_is() -> None:

@@ -24,7 +24,7 @@ HEAD_RECORDS = 4_000
 tick: with the first later record whose ts is in a later tick than all of these, ``TICK_DELAY_MS`` taken off.
 So many, because few would not show how far event time had come where producers' clocks differ."""
 TICK_DELAY_MS = 5_000
-"""The default of the allowed lateness. With another one chunks end as well, only not at what is a tick then."""
+"""The default of the allowed lateness; with another one chunks end somewhere else between two ticks."""
 
 _PANE_BITS = 35
 """The last pane of the year 9999 fits; series ids have the 28 bits above."""

@@ -43,7 +43,7 @@ class Interner:
     def __init__(self) -> None:
         self.keys: list[SeriesKey] = []
         self.ids: dict[SeriesKey, int] = _Ids(self.keys)
-        self.said: dict[tuple[object, ...], int] | None = None
+        self.said: object = None
         """The decoder's memory of what events say."""
 
     def __len__(self) -> int:

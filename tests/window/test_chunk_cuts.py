@@ -184,7 +184,7 @@ def test_a_chunk_ends_with_the_first_record_ten_seconds_after_its_first() -> Non
 
 @pytest.mark.parametrize("size", [3_999, 4_000, 4_001, 10_000])
 def test_a_long_chunk_ends_where_event_time_passes_a_tick_and_a_short_one_does_not(size: int) -> None:
-    # ts     0 … 14.995 | 15.000 …                the tick at 10 s, lateness added: the record at 15 s passes it
+    # ts     0 … 14.995 | 15.000 …                the tick at 10 s, lateness added, is passed at 15 s
     # record 0 …  2,999 |  3,000 … 4,999 | 5,000  the first time among the head, which shows how far time is
     log = [Record(i, 0, (0, i * 5)) for i in range(10_000)]
     batches = [(a, min(a + size, 10_000), log[a : a + size]) for a in range(0, 10_000, size)]

@@ -1,0 +1,116 @@
+"""What events say of their series, outcome and weight, remembered: found once, looked up ever after."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.model.outcome import OUTCOMES, outcome_code
+from stream.wire.event import GRPC_NUMBERS, MILLION, Event, weight_millionths
+from stream.wire.frame import Interner
+
+_OUTCOME_BITS = OUTCOMES.bit_length()
+_MOST = 300_000
+"""Ways of saying that are remembered at a time."""
+_UNSEEN = -1
+
+Ints = NDArray[np.int64]
+Ids = NDArray[np.int32]
+
+
+class Said:
+    """A memory for one numbering of series.
+
+    What an event says is found by its fields or, with ``_scan.pyx``, by the bytes of its record. A series is
+    numbered when the first event of it is counted: a record that is refused for its time leaves none behind.
+    """
+
+    def __init__(self, interner: Interner) -> None:
+        self.known: dict[bytes, int] = {}
+        """Bytes → number of what they say, from 1."""
+        self._both_by_fields = _ByFields(interner)
+        self._fields: list[tuple[Any, ...]] = [()]
+        self._both = array("q", [0])
+        """Series and outcome in one; _UNSEEN before the first event."""
+        self._weight = array("q", [MILLION])
+
+    @classmethod
+    def of(cls, interner: Interner) -> Said:
+        """The interner's own, made at the first call and bounded."""
+        said = interner.said
+        if not isinstance(said, cls) or len(said.known) > _MOST:
+            said = interner.said = cls(interner)
+        return said
+
+    def learn(self, key: bytes, event: Event) -> int:
+        """Number what the event says, to be found by ``key`` from now on."""
+        number = self.known[key] = len(self._both)
+        self._fields.append(_fields(event))
+        self._both.append(_UNSEEN)
+        self._weight.append(weight_millionths(event.sample_rate))
+        return number
+
+    def look_up(self, numbers: Ints) -> tuple[Ids, Ids, Ints]:
+        """(series, outcome, weight) of what ``learn`` numbered; of anything where the number is 0."""
+        both = np.frombuffer(self._both, np.int64)[numbers]
+        unseen = np.flatnonzero(both == _UNSEEN)
+        if len(unseen):
+            for number in dict.fromkeys(numbers[unseen].tolist()):
+                self._both[number] = self._both_by_fields[self._fields[number]]
+            both = np.frombuffer(self._both, np.int64)[numbers]
+        return *_apart(both), np.frombuffer(self._weight, np.int64)[numbers]
+
+    def read(self, events: list[Event]) -> tuple[Ids, Ids, Ints]:
+        """(series, outcome, weight) of events."""
+        said: Any = self._both_by_fields
+        # Not through _fields: a call for each event would cost a tenth of all decoding.
+        both = [
+            said[
+                e.namespace,
+                e.service,
+                e.endpoint,
+                e.method,
+                e.version,
+                e.track,
+                e.status,
+                e.grpc_status,
+                e.ok,
+            ]
+            for e in events
+        ]
+        return *_apart(np.array(array("q", both), np.int64)), _weights(events)
+
+
+def _apart(both: Ints) -> tuple[Ids, Ids]:
+    return (both >> _OUTCOME_BITS).astype(np.int32), (both & ((1 << _OUTCOME_BITS) - 1)).astype(np.int32)
+
+
+def _fields(e: Event) -> tuple[Any, ...]:
+    return (
+        *(e.namespace, e.service, e.endpoint, e.method, e.version, e.track),
+        *(e.status, e.grpc_status, e.ok),
+    )
+
+
+def _weights(events: list[Event]) -> Ints:
+    rates = [event.sample_rate for event in events]
+    if rates.count(1.0) == len(rates):
+        return np.full(len(rates), MILLION, np.int64)
+    return np.array([weight_millionths(rate) for rate in rates], np.int64)
+
+
+class _ByFields(dict[tuple[Any, ...], int]):
+    def __init__(self, interner: Interner) -> None:
+        super().__init__()
+        self._ids: Any = interner.ids  # its look-up takes nulls, too
+
+    def __missing__(self, fields: tuple[Any, ...]) -> int:
+        *series, status, grpc, ok = fields
+        code = outcome_code(status, GRPC_NUMBERS[grpc] if isinstance(grpc, str) else grpc, ok)
+        if len(self) >= _MOST:
+            self.clear()
+        both = self[fields] = int(self._ids[tuple(series)]) << _OUTCOME_BITS | code
+        return both
