@@ -235,9 +235,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             if not self.app.should_stop:
                 raise
         except asyncio.CancelledError:
-            # When it stops, the consumer's thread cancels what is left in it: that is not meant for us.
-            task = asyncio.current_task()
-            if not self.app.should_stop or (task is not None and task.cancelling()):
+            # A stop cancels this, or the consumer's thread what is left in it. Within a rebalance Faust would
+            # take what it cancels itself for a crash.
+            if not (self.app.should_stop or fetcher.should_stop):
                 raise
 
     async def _deliver(self) -> None:

@@ -393,6 +393,21 @@ def test_a_stop_during_the_start_is_clean(cluster: Cluster, run: Run) -> None:
     run(check())
 
 
+def test_a_stop_within_a_rebalance_is_clean(cluster: Cluster, run: Run) -> None:
+    """Faust takes the end of its fetcher for a crash then."""
+
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        session = Session(cluster)
+        session.app.agent(session.app.batched_topic(topic))(never)
+        async with session:
+            await until(lambda: session.app.consumer and session.app.consumer.generation > 0)
+            await until(lambda: session.app.consumer.progress(TP(topic, 0)))
+            session.app.rebalancing = True
+
+    run(check())
+
+
 async def never(stream: Any) -> None:
     async for _ in stream.noack().events():
         raise AssertionError
