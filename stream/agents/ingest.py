@@ -12,15 +12,19 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from aiokafka.structs import RecordMetadata
 from faust.types import TP
+from msgspec.structs import replace
 
+from stream.agents.evidence import Stamps
 from stream.agents.rules import Rules
 from stream.agents.watchdog import Work
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
-from stream.kafka.sender import Sender
+from stream.kafka.sender import Sender, append_time_ms
 from stream.model.stats import Stats
 from stream.slo.intake import Intake, Refused, Sending
 from stream.wire.deadletter import dead_letter
@@ -45,6 +49,8 @@ class Reader:
     metadata: str
     intake: Intake
     last_record_s: float = field(default_factory=time.monotonic)
+    told_s: float = 0.0
+    """When the fetch was asked for that the newest report of idleness rests on."""
     unacknowledged: list[asyncio.Future[Any]] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -71,6 +77,8 @@ class Ingest:
         self.lateness_ms = lateness_ms
         self.start = start
         self.readers: dict[TP, Reader] = {}
+        self._stamps = [Stamps() for _ in range(rules.partitions)]
+        """Of the partitions of the partials topic."""
 
     # ownership
 
@@ -185,9 +193,19 @@ class Ingest:
             message = sending.messages.get(target)
             if message is None:
                 message = report = report or encode_reports([sending.report])
-            reader.unacknowledged.append(await self.sender.send(self.partials, target, None, message))
+            reader.unacknowledged.append(await self._send(target, message))
             self.stats.partials_sent += 1
         reader.unacknowledged = [future for future in reader.unacknowledged if not _settled(future)]
+
+    async def _send(self, target: int, message: bytes) -> asyncio.Future[RecordMetadata]:
+        """One record of the partials topic on its way; its acknowledgement dates later evidence."""
+        sent = await self.sender.send(self.partials, target, None, message)
+        sent.add_done_callback(partial(self._on_acknowledged, target))
+        return sent
+
+    def _on_acknowledged(self, target: int, sent: asyncio.Future[RecordMetadata]) -> None:
+        if _settled(sent) and (stamp_ms := append_time_ms(sent.result())) is not None:
+            self._stamps[target].add(time.monotonic(), stamp_ms)
 
     async def _refuse(self, reader: Reader, refused: Refused) -> None:
         tp, reject = reader.tp, refused.reject
@@ -217,17 +235,24 @@ class Ingest:
     # idleness
 
     async def heartbeat(self, consumer_of: Callable[[], Any]) -> None:
-        """For ever: tell stage two which partitions are idle, and by how old a fetch."""
+        """For ever: tell stage two which partitions are idle, and as of when.
+
+        A heartbeat's acknowledgement dates the evidence of the next one, where nothing else is sent.
+        """
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            reports = [
-                r for reader in list(self.readers.values()) if (r := await self._idle(consumer_of(), reader))
+            idle = [
+                found for r in list(self.readers.values()) if (found := await self._idle(consumer_of(), r))
             ]
-            if reports:
-                await self._report(reports)
+            if idle:
+                await self._report(idle)
 
-    async def _idle(self, consumer: Any, reader: Reader) -> Report | None:
-        """A report of idleness, when everything is read, sent and acknowledged, and quiet for long enough."""
+    async def _idle(self, consumer: Any, reader: Reader) -> tuple[Report, float] | None:
+        """A report to be dated, and when the fetch that shows idleness was asked for.
+
+        None unless everything is read, sent and acknowledged, quiet for long enough, and shown anew: while
+        Kafka does not answer there is nothing to tell.
+        """
         async with reader.lock:
             progress = consumer.progress(reader.tp)
             quiet = (
@@ -235,19 +260,22 @@ class Ingest:
                 and self.readers.get(reader.tp) is reader
                 and progress.caught_up
                 and progress.position == reader.intake.end
-                and progress.fetched_s >= reader.last_record_s + IDLE_AFTER_S
+                and progress.asked_s >= reader.last_record_s + IDLE_AFTER_S
+                and progress.asked_s > reader.told_s
             )
             if not quiet:
                 return None
             if (sending := reader.intake.flush()) is not None:
                 await self._dispatch(reader, sending)
             await self._acknowledged(reader)
-            return reader.intake.report(round((time.monotonic() - progress.fetched_s) * 1000))
+            reader.told_s = progress.asked_s
+            return reader.intake.report(), progress.asked_s
 
-    async def _report(self, reports: list[Report]) -> None:
-        message = encode_reports(reports)
+    async def _report(self, idle: list[tuple[Report, float]]) -> None:
         for target in range(self.rules.partitions):
-            await self.sender.send(self.partials, target, None, message)
+            stamps = self._stamps[target]
+            dated = [replace(report, idle_as_of_ms=stamps.before(asked_s)) for report, asked_s in idle]
+            await self._send(target, encode_reports(dated))
 
 
 def _settled(future: asyncio.Future[Any]) -> bool:

@@ -154,6 +154,7 @@ _KNOWN_PARAMETERS = {
     ),
     aiokafka_fetcher.FetchResult.__init__: "self tp assignment partition_records backoff",
     aiokafka_fetcher.FetchResult.getall: "self max_records",
+    aiokafka_fetcher.Fetcher._proc_fetch_request: "self assignment node_id request",
 }
 _KNOWN_NAMES = {
     aiokafka_fetcher.PartitionRecords: "_unpack_records _consume_aborted_up_to _contains_abort_marker",

@@ -28,15 +28,14 @@ class Progress:
     """How far the reading of one assigned partition has come, as one consistent snapshot.
 
     ``position`` is the end of the last batch handed on, ``stable_offset`` and ``high_water`` are what the
-    last successful fetch response showed (they differ while a transaction is open), and ``fetched_s`` is the
-    monotonic time of that response, never later than it really was by more than the time between two polls
-    after a step of the wall clock, and else exact.
+    last successful fetch response showed (they differ while a transaction is open), and ``asked_s`` is the
+    monotonic time just before that fetch was asked for: what the response shows was so then, or later.
     """
 
     position: int
     stable_offset: int
     high_water: int
-    fetched_s: float
+    asked_s: float
 
     @property
     def caught_up(self) -> bool:
@@ -58,8 +57,10 @@ class BatchFetcher:
         self._max_records = max_records
         self._run_numbers = itertools.count(1)
         self._runs: dict[TopicPartition, _Run] = {}
-        self._observed: dict[TopicPartition, tuple[Any, int, float]] = {}
-        self._last_look_s = time.monotonic()
+        self._asked: dict[TopicPartition, tuple[Any, float]] = {}
+        """(assignment, when it was asked for) of the last successful fetch."""
+        self._fetch = consumer._fetcher._proc_fetch_request
+        consumer._fetcher._proc_fetch_request = self._observed_fetch
         self._latest: tuple[Any, Mapping[TopicPartition, Progress]] = (None, {})
 
     @property
@@ -168,26 +169,32 @@ class BatchFetcher:
         run = self._runs[tp] = _Run(assignment, next(self._run_numbers), offset)
         return run.number
 
-    def _look_at_fetches(self, assignment: Any) -> None:
-        """Note what the last fetch response of each partition has shown, and when it came.
+    async def _observed_fetch(self, assignment: Any, node_id: int, request: Any) -> bool:
+        """aiokafka's fetch; notes of which partitions it told something, and when it was asked for."""
+        asked_s = time.monotonic()
+        tps = [TopicPartition(topic, place[0]) for topic, places in request.topics for place in places]
+        before = {tp: _answered(assignment, tp) for tp in tps}
+        found: bool = await self._fetch(assignment, node_id, request)
+        for tp in tps:
+            # Two answers within a millisecond look like one, and count as the earlier: evidence only ages.
+            if _answered(assignment, tp) != before[tp]:
+                self._asked[tp] = (assignment, asked_s)
+        return found
 
-        aiokafka stamps responses with the wall clock. Its age as of now is trusted only if it fits between
-        this look and the one before; else the earlier end of that interval is taken.
-        """
-        now_s, wall_ms = time.monotonic(), time.time() * 1000
+    def _look_at_fetches(self, assignment: Any) -> None:
+        """Note what the last fetch response of each partition has shown."""
         progress: dict[TopicPartition, Progress] = {}
         for tp in assignment.tps:
-            state = assignment.state_value(tp)
-            if state.timestamp is None or not state.has_valid_position:
+            state, (of, asked_s) = assignment.state_value(tp), self._asked.get(tp, (None, 0.0))
+            if of is not assignment or not state.has_valid_position:
                 continue
-            seen = self._observed.get(tp)
-            if seen is None or seen[0] is not assignment or seen[1] != state.timestamp:
-                age_s = (wall_ms - state.timestamp) / 1000
-                between_s = now_s - self._last_look_s
-                fetched_s = now_s - (age_s if 0 <= age_s <= between_s else between_s)
-                seen = self._observed[tp] = (assignment, state.timestamp, fetched_s)
             high_water = state.highwater
             stable = high_water if state.lso is None or state.lso < 0 else state.lso
-            progress[tp] = Progress(state.position, stable, high_water, seen[2])
-        self._last_look_s = now_s
+            progress[tp] = Progress(state.position, stable, high_water, asked_s)
         self._latest = (assignment, progress)  # replaced as a whole, so that another thread can read it
+
+
+def _answered(assignment: Any, tp: TopicPartition) -> int | None:
+    """When the last successful response of a partition came, by the wall clock: only good for comparing."""
+    state = assignment.state_value(tp)
+    return None if state is None else state.timestamp

@@ -24,6 +24,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 _BATCH_BYTES = 1 << 20
 _RECORD_OVERHEAD_BYTES = 100
+_LOG_APPEND_TIME = 1
 
 
 class Sender:
@@ -157,6 +158,11 @@ class Sender:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def append_time_ms(sent: RecordMetadata) -> int | None:
+    """The broker's stamp on a record (``LogAppendTime``); None where it is the client's, or not known."""
+    return sent.timestamp if sent.timestamp_type == _LOG_APPEND_TIME else None
 
 
 def mark_failures_as_seen(producer: AIOKafkaProducer) -> None:

@@ -51,8 +51,8 @@ _STATE = {
     "delete.retention.ms": "3600000",
     **_LARGE_RECORDS,
 }
-# What an existing topic must agree with, or counts would be lost.
-_ESSENTIAL = ("cleanup.policy", "retention.ms", "retention.bytes")
+# What an existing topic must agree with, or counts would be lost, or event time be a worker's.
+_ESSENTIAL = ("cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type")
 
 
 @dataclass(frozen=True, slots=True)

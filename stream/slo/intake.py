@@ -137,9 +137,9 @@ class Intake:
         """What was taken in and not yet sent; None when there is nothing."""
         return self._send() if self._sent_to < self.end else None
 
-    def report(self, idle_age_ms: int | None = None) -> Report:
+    def report(self, idle_as_of_ms: int | None = None) -> Report:
         """How far everything sent so far reaches."""
-        return Report(self.source, self.epoch, self._sent_to, self.term, self.watermark_ms, idle_age_ms)
+        return Report(self.source, self.epoch, self._sent_to, self.term, self.watermark_ms, idle_as_of_ms)
 
     def _send(self) -> Sending:
         chunk, lexicon = self._chunk, self._lexicon

@@ -14,7 +14,7 @@ from stream.errors import InvariantError
 from stream.slo.catalog import Catalog
 from stream.slo.shard import Shard
 from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
-from stream.window.clock import Clock, Reach, Source
+from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.upsert import Span, Verdict
 from stream.wire.partial import Report, decode_message, unpack_tally
 from stream.wire.signal import Signal
@@ -56,10 +56,10 @@ class Keeper:
             raise ValueError(f"state of version {record.version}, expected {VERSION}")
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
-        self.clock.idle_as_of_ms = record.idle_as_of_ms
+        self.clock.idle_as_of_ms, self.clock.rests_on_ms = record.idle_as_of_ms, record.rests_on_ms
         for source in record.sources:
             self.clock.sources[source.number] = Source(
-                Reach(*source.reach), source.watermark_ms, deque(source.coming)
+                Reach(*source.reach), source.watermark_ms, deque(source.coming, MAX_COMING)
             )
             self.shard.oldest_minute[source.number] = source.oldest_minute
             if source.final is not None:
@@ -114,7 +114,7 @@ class Keeper:
 
     def _hear(self, report: Report, written_ms: int) -> None:
         reach = Reach(report.epoch, report.end, report.term)
-        self.clock.report(report.source, report.watermark_ms, reach, written_ms, report.idle_age_ms)
+        self.clock.report(report.source, report.watermark_ms, reach, written_ms, report.idle_as_of_ms)
 
     def advance(self, sources: int) -> Iterator[Signal]:
         """Decide what the watermark allows; ``sources`` is the number of source partitions."""
@@ -148,6 +148,7 @@ class Keeper:
                     for number, source in sorted(self.clock.sources.items())
                 ],
                 idle_as_of_ms=self.clock.idle_as_of_ms,
+                rests_on_ms=self.clock.rests_on_ms,
             )
         )
         changes.update(self._open_changes())

@@ -2,13 +2,15 @@
 
 A source partition counts as −∞ until its first report, so that silence never lets time pass: a dead reader,
 a broker outage or a rebalance holds decisions back. Only a reader that has caught up may declare its
-partition idle, and only as of the fetch that showed it: what other sources reported later may rest on events
-that came after that fetch, and waits for newer evidence. So neither a reader that dies while its partition is
-idle nor a burst after a pause makes anything late. A zombie's report changes nothing: reports are ordered by
-(epoch, end, term).
+partition idle, and only as of a time before the fetch that showed it: what other sources reported later may
+rest on events that came after that fetch, and waits for newer evidence. So neither a reader that dies while
+its partition is idle nor a burst after a pause makes anything late. A zombie's report changes nothing:
+reports are ordered by (epoch, end, term).
 
-All times of reports are the broker's (LogAppendTime of the partials), so that the clock is a function of
-what lies in the log; no worker's clock is read.
+All times are the broker's stamps on records of this one log (LogAppendTime of the partials), so that the
+clock is a function of what lies in the log; no worker's clock is read. A reader dates its evidence by the
+stamp of a record of its own that was acknowledged before it asked for the fetch: however long the report
+itself is under way, the stamp stays older than the fetch.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from dataclasses import dataclass, field
 NEVER_MS = -(2**62)
 """Stands for −∞: no event can be this old."""
 
-MARGIN_MS = 500
-"""How much longer than a reader measured its word may have been under way to the broker."""
+SPACING_MS = 1_000
+MAX_COMING = 1_000
+"""Reports of a source that are remembered while it is ahead of event time; older ones are forgotten first,
+which can only hold time back."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,20 +44,33 @@ class Source:
 
     reach: Reach
     watermark_ms: int = NEVER_MS
-    """As of the evidence of idleness of all others."""
-    coming: deque[tuple[int, int]] = field(default_factory=deque)
-    """(reported at, watermark) of later reports, both ascending."""
+    """What event time has reached already."""
+    coming: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MAX_COMING))
+    """(reported at, watermark) of reports ahead of event time, both ascending."""
     idle_as_of_ms: int | None = None
-    """Broker's time of the fetch that showed nothing more to read; None: not idle."""
+    """A broker's time before the fetch that showed nothing more to read; None: not idle."""
 
-    def settle(self, until_ms: int | None) -> None:
-        """Take what was reported up to a time into the watermark; everything when it is None."""
-        while self.coming and (until_ms is None or self.coming[0][0] <= until_ms):
-            self.watermark_ms = self.coming.popleft()[1]
+    def hear(self, reported_ms: int, watermark_ms: int) -> None:
+        """A larger watermark. Of those reported within a second the last one is kept, with its later time."""
+        if self.coming and self.coming[-1][0] // SPACING_MS == reported_ms // SPACING_MS:
+            self.coming.pop()
+        self.coming.append((reported_ms, watermark_ms))
+
+    def before(self, time_ms: int) -> tuple[int, int]:
+        """(reported at, watermark) of the newest word before a time."""
+        return next(
+            (word for word in reversed(self.coming) if word[0] < time_ms), (NEVER_MS, self.watermark_ms)
+        )
 
     @property
-    def newest_ms(self) -> int:
-        return self.coming[-1][1] if self.coming else self.watermark_ms
+    def newest(self) -> tuple[int, int]:
+        """(reported at, watermark)."""
+        return self.coming[-1] if self.coming else (NEVER_MS, self.watermark_ms)
+
+    def settle(self, now_ms: int) -> None:
+        """Forget what event time has reached."""
+        while self.coming and self.coming[0][1] <= now_ms:
+            self.watermark_ms = self.coming.popleft()[1]
 
 
 class Clock:
@@ -64,6 +81,8 @@ class Clock:
         self.now_ms: int | None = None
         self.idle_as_of_ms: int | None = None
         """While all are idle: up to when event time has been advanced for it."""
+        self.rests_on_ms: int | None = None
+        """When the word was reported that event time rests on."""
 
     def report(
         self,
@@ -71,19 +90,20 @@ class Clock:
         watermark_ms: int | None,
         reach: Reach,
         reported_ms: int,
-        idle_age_ms: int | None = None,
+        idle_as_of_ms: int | None = None,
     ) -> None:
         """A reader's word on one source partition, as the broker stamped it.
 
-        ``watermark_ms`` None: it has not seen an event yet. ``idle_age_ms``: the partition is idle, by a
-        fetch of that age.
+        ``watermark_ms`` None: it has not seen an event yet. ``idle_as_of_ms``: the partition is idle, by a
+        fetch that was asked for after a record with this stamp had been acknowledged.
         """
         known = self.sources.setdefault(source, Source(reach))
-        if watermark_ms is not None and watermark_ms > known.newest_ms:
-            known.coming.append((reported_ms, watermark_ms))
+        if watermark_ms is not None and watermark_ms > known.newest[1]:
+            known.hear(reported_ms, watermark_ms)
+        if self.rests_on_ms is None:
+            self.rests_on_ms = reported_ms
         if reach >= known.reach:
-            idle = None if idle_age_ms is None else reported_ms - idle_age_ms - MARGIN_MS
-            known.reach, known.idle_as_of_ms = reach, idle
+            known.reach, known.idle_as_of_ms = reach, idle_as_of_ms
 
     def advance(self, expected: range) -> int | None:
         """Merge what was reported and return the watermark in ms; None while there is none.
@@ -95,24 +115,35 @@ class Clock:
             return self.now_ms
         sources = self.sources.values()
         evidence = [s.idle_as_of_ms for s in sources if s.idle_as_of_ms is not None]
-        idle_as_of_ms = min(evidence, default=None)
-        for source in sources:
-            source.settle(idle_as_of_ms)
-        busy = [s.watermark_ms for s in sources if s.idle_as_of_ms is None]
-        if busy:
+        if not evidence:
             self.idle_as_of_ms = None
-            self._merge(min(busy))
-        elif idle_as_of_ms is not None:
-            # Not on top of the watermarks: what the evidence shows to have passed contains them.
-            # Evidence that goes back, as after an outage, is no new start: the way forward counts once.
-            if self.idle_as_of_ms is None:
-                self.idle_as_of_ms = idle_as_of_ms
-            elif self.now_ms is not None:
-                self._merge(self.now_ms + max(0, idle_as_of_ms - self.idle_as_of_ms))
-            self.idle_as_of_ms = max(self.idle_as_of_ms, idle_as_of_ms)
-            self._merge(max(s.watermark_ms for s in sources))
+            self._merge(*min((s.newest for s in sources), key=_watermark))
+        elif len(evidence) < len(sources):
+            self.idle_as_of_ms = None
+            busy = (s.before(min(evidence)) for s in sources if s.idle_as_of_ms is None)
+            self._merge(*min(busy, key=_watermark))
+        else:
+            self._advance_idle(min(evidence))
+        if self.now_ms is not None:
+            for source in sources:
+                source.settle(self.now_ms)
         return self.now_ms
 
-    def _merge(self, watermark_ms: int) -> None:
-        if watermark_ms > NEVER_MS:
-            self.now_ms = watermark_ms if self.now_ms is None else max(self.now_ms, watermark_ms)
+    def _advance_idle(self, as_of_ms: int) -> None:
+        """All are idle. The time that passes counts from the first evidence on, but not from before the word
+        that event time rests on, and not twice when evidence goes back. It does not come on top of the
+        watermarks: what the evidence shows to have passed contains them."""
+        if self.idle_as_of_ms is None:
+            self.idle_as_of_ms = max(as_of_ms, self.rests_on_ms or as_of_ms)
+        elif self.now_ms is not None:
+            self._merge(as_of_ms, self.now_ms + max(0, as_of_ms - self.idle_as_of_ms))
+        self.idle_as_of_ms = max(self.idle_as_of_ms, as_of_ms)
+        self._merge(*max((s.before(as_of_ms) for s in self.sources.values()), key=_watermark))
+
+    def _merge(self, as_of_ms: int, watermark_ms: int) -> None:
+        if watermark_ms > (NEVER_MS if self.now_ms is None else self.now_ms):
+            self.now_ms, self.rests_on_ms = watermark_ms, as_of_ms
+
+
+def _watermark(word: tuple[int, int]) -> int:
+    return word[1]

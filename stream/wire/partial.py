@@ -12,7 +12,7 @@ from stream.sketch import from_bytes, to_bytes
 from stream.wire.columns import pack, unpack
 from stream.wire.tally import Tally
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = (
     "entry_series",
@@ -39,8 +39,9 @@ class Report(msgspec.Struct, array_like=True, frozen=True):
     """Generation of the consumer group in which the reader owns the partition."""
     watermark_ms: int | None
     """Largest ts so far − allowed lateness; None before the first event."""
-    idle_age_ms: int | None = None
-    """Age of the fetch that showed nothing more to read, long after the last record; None: not idle."""
+    idle_as_of_ms: int | None = None
+    """Long after the last record a fetch showed nothing more to read, and was asked for after a record that
+    the broker stamped with this time had been acknowledged; None: not idle."""
 
 
 class Contents(msgspec.Struct, array_like=True, frozen=True):

@@ -46,6 +46,8 @@ class ShardRecord(Record, frozen=True):
     sources: list[SourceRecord]
     idle_as_of_ms: int | None
     """While all sources are idle: up to when event time was advanced for it."""
+    rests_on_ms: int | None = None
+    """When the word was reported that event time rests on."""
 
 
 class RowRecord(Record, frozen=True):

@@ -102,13 +102,16 @@ def test_a_compacted_input_is_refused(cluster: Cluster, run: Run) -> None:
 
 def test_internal_topics_of_another_making_are_refused(cluster: Cluster, run: Run) -> None:
     async def check() -> None:
-        await cluster.create_topic("app-state", 3, cleanup_policy="delete")
+        arrival = "LogAppendTime"
+        await cluster.create_topic("app-state", 3, cleanup_policy="delete", message_timestamp_type=arrival)
         await cluster.create_topic("app-partials", 3, retention_ms="3600000")
         async with Admin(cluster.brokers) as admin:
             with pytest.raises(TopicError) as caught:
                 await admin.ensure(declared(cluster))
             assert str(caught.value).splitlines() == [
                 f"topic {cluster.name}-app-partials has retention.ms=3600000, and must have -1",
+                f"topic {cluster.name}-app-partials has message.timestamp.type=CreateTime, "
+                "and must have LogAppendTime",
                 f"topic {cluster.name}-app-state has cleanup.policy=delete, and must have compact",
             ]
 

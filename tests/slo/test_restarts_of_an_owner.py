@@ -197,7 +197,7 @@ def time_at(restarted: bool) -> int | None:
     if restarted:
         state = {name: value for name, value in keeper.changes().items() if value is not None}
         keeper = Keeper(Catalog([]), 10, state)
-    hear(Report(0, 1, 5, 1, 1_000, idle_age_ms=500), 100_500)  # as of 99.5 s
+    hear(Report(0, 1, 5, 1, 1_000, idle_as_of_ms=99_500), 100_500)
     list(keeper.advance(SOURCES))
     return keeper.watermark_ms
 

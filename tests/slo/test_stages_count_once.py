@@ -94,6 +94,11 @@ def made(seed: int, count: int) -> list[list[tuple[int, int, bytes]]]:
     return logs
 
 
+def stamp_ms(offset: int) -> int:
+    """The broker's, on a message."""
+    return START_MS + 700_000 + offset * 300
+
+
 class World:
     """An imagined Kafka, the readers that live, those that should be dead, and the owners."""
 
@@ -135,18 +140,18 @@ class World:
         for target in range(PARTITIONS):
             yield target, sending.messages.get(target) or encode_reports([sending.report])
 
-    def flush(self, intake: Intake, idle_age_ms: int | None = None) -> None:
+    def flush(self, intake: Intake, idle_for_ms: int | None = None) -> None:
         if (sending := intake.flush()) is not None:
             for target, message in self.messages(sending):
                 self.partials[target].append(message)
-        if idle_age_ms is not None:
+        if idle_for_ms is not None:
             for log in self.partials:
-                log.append(encode_reports([intake.report(idle_age_ms)]))
+                log.append(encode_reports([intake.report(stamp_ms(len(log)) - idle_for_ms)]))
 
     def own(self, p: int, size: int) -> None:
         keeper, log = self.owners[p], self.partials[p]
         for offset in range(keeper.position, min(len(log), keeper.position + size)):
-            self.verdicts[keeper.apply(log[offset], offset, START_MS + 700_000 + offset * 300)] += 1
+            self.verdicts[keeper.apply(log[offset], offset, stamp_ms(offset))] += 1
         list(keeper.advance(SOURCES))
 
     def checkpoint(self, p: int) -> None:
@@ -169,7 +174,7 @@ class World:
                 if self.read(reader, 1 + number % 31, torn_at=number % 3):
                     self.readers[reader.source] = self.reader(reader.source)
             case "flush":
-                self.flush(reader, idle_age_ms=number % 900 if number % 3 == 0 else None)
+                self.flush(reader, idle_for_ms=number % 900 if number % 3 == 0 else None)
             case "replace a reader":
                 self.replace_reader(reader.source)
             case "a zombie goes on" if self.zombies:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.window.clock import MARGIN_MS, Clock, Reach
+from stream.window.clock import MAX_COMING, Clock, Reach
 
 LATENESS_MS = 5_000
 
@@ -88,7 +88,7 @@ def test_time_never_goes_back_whatever_is_reported(
     clock, now, at = Clock(), None, 0
     for source, watermark, end, term, later, idle in reports:
         at += later
-        clock.report(source, watermark, reach(end, term=term), at, idle)
+        clock.report(source, watermark, reach(end, term=term), at, None if idle is None else at - idle)
         before, now = now, clock.advance(range(3))
         assert before is None or (now is not None and now >= before)
 
@@ -98,7 +98,7 @@ def idle_and_busy() -> Clock:
     clock = Clock()
     clock.report(0, 1_000, reach(5), 50_000)
     clock.report(1, 90_000, reach(5), 95_000)
-    clock.report(0, 1_000, reach(5), 100_000, 0)
+    clock.report(0, 1_000, reach(5), 100_000, 99_500)
     return clock
 
 
@@ -113,16 +113,16 @@ def test_what_came_after_the_evidence_of_idleness_waits_for_newer_evidence() -> 
     clock = idle_and_busy()
     clock.report(1, 95_000, reach(6), 100_700)
     assert clock.advance(range(2)) == 90_000
-    clock.report(0, 1_000, reach(5), 101_400, 0)
+    clock.report(0, 1_000, reach(5), 101_400, 100_900)
     assert clock.advance(range(2)) == 95_000
 
 
-def test_evidence_is_as_old_as_the_fetch_and_the_way_to_the_broker() -> None:
-    for age, expected in ((0, 95_000), (300, 95_000), (301, 90_000)):
+def test_evidence_is_as_old_as_what_proves_it_however_late_the_report_arrives() -> None:
+    for as_of, expected in ((100_601, 95_000), (100_600, 90_000), (99_500, 90_000)):
         clock = idle_and_busy()
         clock.report(1, 95_000, reach(6), 100_600)
-        clock.report(0, 1_000, reach(5), 100_600 + MARGIN_MS + 300, age)
-        assert clock.advance(range(2)) == expected, age
+        clock.report(0, 1_000, reach(5), 161_000, as_of)  # it waited for a minute to be sent
+        assert clock.advance(range(2)) == expected, as_of
 
 
 def test_the_first_record_after_a_pause_ends_idleness() -> None:
@@ -138,7 +138,7 @@ def test_a_zombie_can_neither_declare_a_source_idle_nor_wake_it(zombie: Reach) -
     clock = Clock()
     clock.report(0, 1_000, reach(5), 50_000)
     clock.report(1, 90_000, reach(5), 60_000)
-    clock.report(0, 1_000, zombie, 100_000, 0)
+    clock.report(0, 1_000, zombie, 100_000, 99_500)
     assert clock.advance(range(2)) == 1_000
     woken = idle_and_busy()
     woken.report(0, 1_000, zombie, 100_001)
@@ -158,19 +158,20 @@ def all_idle() -> Clock:
     clock = Clock()
     for source, watermark in ((0, 10_000), (1, 30_000)):
         clock.report(source, watermark, reach(5), 45_000)
-        clock.report(source, watermark, reach(5), 60_000, 0)
+        clock.report(source, watermark, reach(5), 60_000, 59_500)
     return clock
 
 
 def test_while_all_are_idle_time_runs_as_fast_as_the_evidence() -> None:
     clock = all_idle()
     assert clock.advance(range(2)) == 30_000  # the largest: nothing older can come
-    clock.report(0, 10_000, reach(5), 70_000, 0)
+    clock.report(0, 10_000, reach(5), 70_000, 69_500)
     assert clock.advance(range(2)) == 30_000  # one of the two is still known as of 60 s
-    clock.report(1, 30_000, reach(5), 75_000, 0)
+    clock.report(1, 30_000, reach(5), 75_000, 69_500)
     assert clock.advance(range(2)) == 40_000
     assert clock.advance(range(2)) == 40_000
-    clock.report(0, 10_000, reach(5), 82_000, 0)
+    clock.report(0, 10_000, reach(5), 82_000, 81_000)
+    clock.report(1, 30_000, reach(5), 83_000, 74_500)
     assert clock.advance(range(2)) == 45_000
 
 
@@ -178,12 +179,14 @@ def test_time_does_not_run_on_a_dead_readers_old_word() -> None:
     clock = all_idle()
     clock.advance(range(2))
     for at in range(61_000, 400_000, 1_000):  # the reader of source 0 is dead, the other goes on
-        clock.report(1, 30_000, reach(5), at, 0)
+        clock.report(1, 30_000, reach(5), at, at - 500)
         assert clock.advance(range(2)) == 30_000
 
 
 # Readers, a broker and time. ts lies within the lateness before the moment at which an event is written; a
-# reader fetches, sends, and says it is idle when a fetch shows nothing new for long. Nothing may come late.
+# reader fetches, sends, and says it is idle when a fetch shows nothing new for long, as of the stamp of what
+# was acknowledged before. What it sends may wait for long, as in an outage, and acknowledgements too. Nothing
+# may come late.
 
 
 @dataclass
@@ -195,6 +198,13 @@ class Partition:
     last_record_at: int = -(10**9)
     pause_until: int = 0
     stalled_until: int = 0
+    sent_last: int = 0
+    """When the last message got into the log."""
+    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+    """(heard at, stamp) of own messages."""
+
+    def evidence(self, now_ms: int) -> int | None:
+        return next((stamp for heard, stamp in reversed(self.acknowledged) if heard <= now_ms), None)
 
 
 def life(rng: random.Random, partitions: int, *, asked: float) -> tuple[int, int]:
@@ -227,17 +237,23 @@ def life(rng: random.Random, partitions: int, *, asked: float) -> tuple[int, int
                 idle = not batch and now_ms - p.last_record_at >= 10_000
                 if not batch and not idle:
                     continue
-                age = rng.choice([0, 20, 900]) if idle else None
-                stamped = fetched_at + (age or 0) + rng.randrange(MARGIN_MS + 1)
-                p.stalled_until = max(p.stalled_until, stamped)  # nothing more before this one is in the log
+                under_way_ms = rng.choice([0, 20, 900]) + (
+                    rng.randrange(60_000) if rng.random() < 0.02 else 0
+                )
+                stamped = p.sent_last = max(p.sent_last, fetched_at + under_way_ms)
+                if not idle:
+                    p.stalled_until = max(p.stalled_until, stamped)  # the chunk waits to be acknowledged
                 watermark = None if p.largest is None else p.largest - LATENESS_MS
-                under_way.append((stamped, number, batch, watermark, reach(p.read), age))
+                as_of = p.evidence(fetched_at) if idle else None
+                under_way.append((stamped, number, batch, watermark, reach(p.read), as_of))
+                p.acknowledged.append((stamped + rng.choice([0, 3, 400]), stamped))
+                p.acknowledged = p.acknowledged[-100:]
         # The log has what was stamped by now, in the order of the stamps of each reader.
         arrived = sorted((m for m in under_way if m[0] <= now_ms), key=lambda m: m[0])
         under_way = [m for m in under_way if m[0] > now_ms]
-        for stamped, number, batch, watermark, how_far, age in arrived:
+        for stamped, number, batch, watermark, how_far, as_of in arrived:
             late += sum(1 for ts in batch if clock.now_ms is not None and ts < clock.now_ms)
-            clock.report(number, watermark, how_far, stamped, age)
+            clock.report(number, watermark, how_far, stamped, as_of)
             if rng.random() < asked:
                 before = clock.now_ms
                 after = clock.advance(range(partitions))
@@ -251,10 +267,10 @@ def test_a_burst_heard_together_with_the_idleness_after_it_brings_time_to_its_ow
     #  idle as of 209.5 s | pause | burst up to 395 s | idle as of 409.5 s       (one source)
     clock = Clock()
     clock.report(0, 100_000, reach(1), 200_000)
-    clock.report(0, 100_000, reach(1), 210_000, 0)
+    clock.report(0, 100_000, reach(1), 210_000, 209_500)
     assert clock.advance(range(1)) == 100_000
     clock.report(0, 395_000, reach(2), 400_000)
-    clock.report(0, 395_000, reach(2), 410_000, 0)  # both in one fetched batch: asked only once
+    clock.report(0, 395_000, reach(2), 410_000, 409_500)  # both in one fetched batch: asked only once
     assert clock.advance(range(1)) == 395_000
 
 
@@ -264,13 +280,13 @@ def test_a_watermark_that_waited_for_evidence_is_not_carried_on_by_the_same_evid
     clock = Clock()
     for source in (0, 1):
         clock.report(source, 85_000, reach(1), 90_000)
-    clock.report(0, 85_000, reach(1), 100_000, 0)
+    clock.report(0, 85_000, reach(1), 100_000, 99_500)
     assert clock.advance(range(2)) == 85_000
     clock.report(1, 102_000, reach(2), 107_000)
     assert clock.advance(range(2)) == 85_000
-    clock.report(1, 102_000, reach(2), 120_000, 0)
+    clock.report(1, 102_000, reach(2), 120_000, 119_500)
     assert clock.advance(range(2)) == 85_000
-    clock.report(0, 85_000, reach(1), 130_000, 0)
+    clock.report(0, 85_000, reach(1), 130_000, 129_500)
     # Evidence went from 99.5 s to 119.5 s: 85 s + 20 s are decided, the 102 s of source 1 among them.
     assert clock.advance(range(2)) == 105_000
 
@@ -295,12 +311,53 @@ def test_neither_pauses_nor_slow_readers_make_an_event_late(partitions: int, ask
 
 
 def test_evidence_that_goes_back_and_forth_does_not_count_the_same_time_twice() -> None:
-    #  idle as of 99.5 s ── 140.5 s (queued while Kafka was gone) ── back to 100.5 s ── 141.5 s
+    #  idle as of 99.5 s ── 140.5 s ── back to 100.5 s (a broker's clock was set right) ── 141.5 s
     clock = Clock()
     clock.report(0, 1_000, reach(1), 90_000)
     clock.advance(range(1))
     found = []
-    for reported_ms, age_ms in ((100_000, 0), (141_000, 0), (141_000, 40_000), (142_000, 0)):
-        clock.report(0, 1_000, reach(1), reported_ms, age_ms)
+    for reported_ms, as_of_ms in (
+        (100_000, 99_500),
+        (141_000, 140_500),
+        (141_000, 100_500),
+        (142_000, 141_500),
+    ):
+        clock.report(0, 1_000, reach(1), reported_ms, as_of_ms)
         found.append(clock.advance(range(1)))
     assert found == [1_000, 42_000, 42_000, 43_000]
+
+
+def test_idle_time_does_not_count_from_before_the_word_that_event_time_rests_on() -> None:
+    #  source 0 ──┬ 95 s at 100 s ──────── idle as of 90 s (an old acknowledgement) ── 101 s ── 111 s
+    clock = Clock()
+    clock.report(0, 95_000, reach(2), 100_000)
+    assert clock.advance(range(1)) == 95_000
+    found = []
+    for as_of_ms in (90_000, 101_000, 111_000):
+        clock.report(0, 95_000, reach(2), 112_000, as_of_ms)
+        found.append(clock.advance(range(1)))
+    assert found == [95_000, 96_000, 106_000]
+
+
+def test_what_was_reported_while_another_was_busy_still_waits_when_that_one_proves_to_be_idle() -> None:
+    #  source 0 ──┬ 100 s at 105 s ─────────────────── idle as of 150 s
+    #  source 1 ──┬ 100 s at 105 s ──┬ 140 s at 145 s ──┬ 200 s at 205 s
+    clock = Clock()
+    for source in (0, 1):
+        clock.report(source, 100_000, reach(1), 105_000)
+    for watermark, at in ((140_000, 145_000), (200_000, 205_000)):
+        clock.report(1, watermark, reach(watermark), at)
+        assert clock.advance(range(2)) == 100_000
+    clock.report(0, 100_000, reach(1), 210_000, 150_000)
+    assert clock.advance(range(2)) == 140_000, "source 0 may have had events from 150 s on"
+
+
+def test_what_is_remembered_of_a_source_ahead_of_the_others_is_bounded() -> None:
+    clock = Clock()
+    clock.report(0, 1_000, reach(1), 5_000)
+    for at in range(10_000, 3_000_000, 250):
+        clock.report(1, at - 5_000, reach(at), at)
+        assert clock.advance(range(2)) in (None, 1_000)
+    assert len(clock.sources[1].coming) == MAX_COMING
+    clock.report(0, 2_900_000, reach(2), 3_000_000)
+    assert clock.advance(range(2)) == 2_900_000
