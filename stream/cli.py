@@ -161,12 +161,14 @@ def _worker(options: dict[str, Any]) -> int:
     Every option is also a variable: --metrics-port is BURNGATE_METRICS_PORT.
     SIGTERM stops it in an orderly way.
     """
+    from stream.logs import faults_as_lines
     from stream.settings import load
 
-    settings = load(options)
-    from stream.app import run_worker
+    with faults_as_lines(options.get("log_format") or os.environ.get("BURNGATE_LOG_FORMAT"), "stream.app"):
+        settings = load(options)
+        from stream.app import run_worker
 
-    return run_worker(settings)
+        return run_worker(settings)
 
 
 def _settings(options: dict[str, Any]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import orjson
@@ -24,6 +26,7 @@ _PART_OF_FAUST = "[^"
 _UNCLOSED = "Unclosed AIOKafka"
 """Of a client that a worker leaves behind which ends at once: why it ends has been said."""
 _STOPPING = "Error while stopping child"
+_CRASHED = "Crashed reason="
 _LOOP_CLOSED = "Event loop is closed"
 """After a crash mode stops the consumer's thread, which may have ended by itself by then."""
 _LIBRARIES = ("aiokafka", "faust", "mode", "asyncio")
@@ -43,7 +46,11 @@ class _Patience(logging.Filter):
         text = str(record.msg)
         if text.startswith(_PART_OF_FAUST) and record.levelno == logging.INFO:
             return False
-        if text.startswith(_UNCLOSED) or _has_ended_already(record, text):
+        if (
+            text.startswith(_UNCLOSED)
+            or _has_ended_already(record, text)
+            or _is_told_at_the_end(record, text)
+        ):
             return False
         return not text.startswith(_NEW_CLUSTER) or time.monotonic() > self._until_s
 
@@ -51,6 +58,18 @@ class _Patience(logging.Filter):
 def _has_ended_already(record: logging.LogRecord, text: str) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return _STOPPING in text and isinstance(error, RuntimeError) and str(error) == _LOOP_CLOSED
+
+
+def _is_told_at_the_end(record: logging.LogRecord, text: str) -> bool:
+    """What ends the worker, as each part of Faust that it passes through repeats it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return _CRASHED in text and (
+        isinstance(error, UserError) or any(isinstance(a, UserError) for a in _args(record))
+    )
+
+
+def _args(record: logging.LogRecord) -> tuple[object, ...]:
+    return record.args if isinstance(record.args, tuple) else ()
 
 
 class _Repeats(logging.Filter):
@@ -101,6 +120,20 @@ class _Json(_Formatter):
         if record.exc_info and (text := self.formatException(record.exc_info)):
             line["traceback"] = text
         return orjson.dumps(line).decode()
+
+
+@contextmanager
+def faults_as_lines(kind: str | None, name: str) -> Iterator[None]:
+    """With JSON, a user's fault in the block is lines of the log as well, and ends the program."""
+    try:
+        yield
+    except UserError as error:
+        if kind != "json":
+            raise
+        set_up_logging("json", "info")
+        for line in str(error).splitlines():
+            logging.getLogger(name).critical("%s", line)
+        raise SystemExit(error.exit_code) from None
 
 
 def set_up_logging(kind: Literal["human", "json"], level: str) -> None:
