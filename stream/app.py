@@ -18,14 +18,15 @@ from typing import Any, NoReturn
 
 from faust.types import TP
 
+from stream.agents.contact import Contact
 from stream.agents.ingest import Ingest
 from stream.agents.rules import Rules
-from stream.agents.watchdog import CHECK_EVERY_S, Watchdog
+from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
 from stream.agents.windows import Windows
 from stream.config import load_objectives
 from stream.errors import ConfigError, UserError
 from stream.export.server import MetricsServer
-from stream.kafka.connect import wait_for_brokers
+from stream.kafka.connect import wait_for_brokers, what_is_wrong
 from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
 from stream.kafka.security import security_of
 from stream.kafka.sender import Sender
@@ -36,6 +37,8 @@ from stream.model.stats import Stats
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
+
+CONTACT_CHECK_S = 1.0
 
 
 def run_worker(settings: Settings) -> int:
@@ -65,6 +68,9 @@ class Worker:
         self.stats.slo_files_loaded_at_s = time.time()
         self.topics = declare_topics(settings.app, settings.partitions, settings.topic_prefix)
         self.tasks: set[asyncio.Task[None]] = set()
+        self.contact = Contact()
+        self.lost = "the reason is looked for"
+        """Why Kafka does not answer."""
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which may come while Kafka is still waited for."""
@@ -75,7 +81,8 @@ class Worker:
                 return
             self._start(self.ingest.heartbeat(lambda: self.app.consumer))
             self._start(self._watch_slo_files())
-            self._start(self._watch_progress())
+            self._start(self._watch_progress(stop))
+            self._start(self._watch_contact())
             try:
                 await run(self.app, stop)
             except UserError as error:
@@ -185,21 +192,53 @@ class Worker:
                 log.info("%d SLOs in use after a change of the files", len(objectives))
             self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
 
-    async def _watch_progress(self) -> None:
-        watchdog = Watchdog()
+    async def _watch_progress(self, stop: asyncio.Event) -> None:
+        """End the worker when something stands still. Stopping has a limit of its own."""
+        watchdog, guard = Watchdog(), LoopGuard(_end_at_once)
+        guard.start()
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            consumer = self.app.consumer
-            watchdog.check({**self.ingest.work(consumer), **self.windows.work(consumer)}, time.monotonic())
+            await asyncio.sleep(CHECK_EVERY_S / 2)
+            guard.beat()
+            if not stop.is_set():
+                consumer = self.app.consumer
+                work = {**_delivery(consumer), **self.ingest.work(consumer), **self.windows.work(consumer)}
+                watchdog.check(work, time.monotonic())
+
+    async def _watch_contact(self) -> None:
+        """Say when Kafka does not answer any longer, and when it does again."""
+        while True:
+            await asyncio.sleep(CONTACT_CHECK_S)
+            now_s, consumer = time.monotonic(), self.app.consumer
+            waiting_s = max(0.0, now_s - consumer.waiting_since_s)
+            seconds = self.contact.look(waiting_s, consumer.answered_s, now_s)
+            if seconds is None:
+                continue
+            if self.contact.is_lost:
+                wrong = await what_is_wrong(self.settings.brokers, security_of(self.settings))
+                self.lost = wrong or "the brokers can be reached, but a partition's leader does not answer"
+                log.error("Kafka has not answered for %.0f s (%s): trying on", seconds, self.lost)
+            else:
+                log.info("Kafka answers again, after %.0f s", seconds)
 
     def _healthy(self) -> str | None:
         return "crashed" if self.app.crashed else None
 
     def _ready(self) -> str | None:
+        if self.contact.lost_since_s is not None:
+            lost_s = time.monotonic() - self.contact.lost_since_s
+            return f"Kafka has not answered for {lost_s:.0f} s ({self.lost})"
         missing = sorted(tp.partition for tp in self.windows.wanted if tp not in self.windows.owners)
         if missing:
             return f"restoring partitions {missing}"
         return None if self.windows.wanted or self.ingest.readers else "waiting for partitions"
+
+
+def _delivery(consumer: Any) -> dict[str, Work]:
+    """The work of the consumer itself, for the watchdog."""
+    assignments, deliveries = consumer.assignments, consumer.deliveries
+    joining = Work(assignments, assignments + consumer.is_joining, "the group shares out no partitions")
+    reading = Work(deliveries, deliveries + consumer.is_delivering, "nothing is asked of Kafka")
+    return {"joining": joining, "delivery": reading}
 
 
 def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, windows: Windows) -> None:

@@ -79,6 +79,8 @@ class Ingest:
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
+        self.beats = 0
+        """How often idleness was looked for."""
 
     # ownership
 
@@ -225,12 +227,24 @@ class Ingest:
         reader.unacknowledged.clear()
 
     def work(self, consumer: Any) -> dict[str, Work]:
-        """How far each partition has come, for the watchdog."""
-        return {
-            f"{tp.topic}[{tp.partition}]": Work(reader.intake.end, progress.stable_offset)
-            for tp, reader in self.readers.items()
-            if (progress := consumer.progress(tp)) is not None
+        """How far each partition and the heartbeat have come, for the watchdog; notes what is to be read."""
+        found = {
+            "heartbeat": Work(
+                self.beats, self.beats + 1, "nothing was found out of which partitions are idle"
+            )
         }
+        for tp in sorted(consumer.assigned):
+            name, reader = f"{tp.topic}[{tp.partition}]", self.readers.get(tp)
+            if tp.topic != self.requests:
+                continue
+            if reader is None:
+                found[f"{name} unread"] = Work(
+                    0, 1, f"{name} is assigned to this worker, which does not read it"
+                )
+            elif (progress := consumer.progress(tp)) is not None:
+                found[name] = Work(reader.intake.end, progress.stable_offset)
+                self.stats.lag[tp.topic, tp.partition] = max(0, progress.stable_offset - reader.intake.end)
+        return found
 
     # idleness
 
@@ -241,6 +255,7 @@ class Ingest:
         """
         while True:
             await asyncio.sleep(HEARTBEAT_S)
+            self.beats += 1
             idle = [
                 found for r in list(self.readers.values()) if (found := await self._idle(consumer_of(), r))
             ]

@@ -54,6 +54,9 @@ class Owner:
     decided_s: int | None = None
     """The last tick that was checkpointed."""
     checkpoint_s: float = field(default_factory=time.monotonic)
+    checkpoints: int = 0
+    applied_s: float = field(default_factory=time.monotonic)
+    """When partials were last applied."""
     deleted_s: float = field(default_factory=time.monotonic)
     is_waiting: bool = False
     """A checkpoint will be taken in a while."""
@@ -177,6 +180,7 @@ class Windows:
             if batch.run > owner.run:
                 raise StateError(f"{tp.topic}[{tp.partition}]: partials were deleted before they were read")
             await self._apply(owner, batch)
+            owner.applied_s = time.monotonic()
             await self._advance(owner, consumer.partition_count(self.requests))
             self._count(owner)
             if self._checkpoint_due(owner):
@@ -231,11 +235,17 @@ class Windows:
 
     def work(self, consumer: Any) -> dict[str, Work]:
         """How far each partition has come, for the watchdog."""
-        return {
-            f"{tp.topic}[{tp.partition}]": Work(owner.keeper.position, progress.stable_offset)
-            for tp, owner in self.owners.items()
-            if (progress := consumer.progress(tp)) is not None
-        }
+        found = {}
+        for tp, owner in self.owners.items():
+            if (progress := consumer.progress(tp)) is not None:
+                found[f"{tp.topic}[{tp.partition}]"] = Work(owner.keeper.position, progress.stable_offset)
+            late = owner.applied_s - owner.checkpoint_s > CHECKPOINT_EVERY_S
+            found[f"checkpoint {tp.partition}"] = Work(
+                owner.checkpoints,
+                owner.checkpoints + late,
+                f"partials arrive for partition {tp.partition}, and no checkpoint is taken",
+            )
+        return found
 
     # checkpoints
 
@@ -264,6 +274,7 @@ class Windows:
         await owner.held.checkpoint(changes, signals, {tp: keeper.position}, self.app)
         owner.decided_s = keeper.shard.ledger.decided_s
         owner.checkpoint_s = time.monotonic()
+        owner.checkpoints += 1
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
         self.stats.signals.update(signal.topic for signal in due)

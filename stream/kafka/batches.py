@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import aiokafka
 import faust
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.errors import CorruptRecordException
 
@@ -155,6 +156,7 @@ _KNOWN_PARAMETERS = {
     aiokafka_fetcher.FetchResult.__init__: "self tp assignment partition_records backoff",
     aiokafka_fetcher.FetchResult.getall: "self max_records",
     aiokafka_fetcher.Fetcher._proc_fetch_request: "self assignment node_id request",
+    AIOKafkaClient._get_conn: "self node_id group no_hint",
 }
 _KNOWN_NAMES = {
     aiokafka_fetcher.PartitionRecords: "_unpack_records _consume_aborted_up_to _contains_abort_marker",

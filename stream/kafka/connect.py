@@ -50,6 +50,11 @@ def _address(broker: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+async def what_is_wrong(brokers: Sequence[str], security: Security = PLAINTEXT) -> str | None:
+    """Why Kafka cannot be used now; None if nothing of that kind is found. Takes some seconds at the most."""
+    return await _attempt(brokers, [_address(broker) for broker in brokers], security)
+
+
 async def _attempt(
     brokers: Sequence[str], addresses: Sequence[tuple[str, int]], security: Security
 ) -> str | None:

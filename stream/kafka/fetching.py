@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,10 @@ class BatchFetcher:
         self._runs: dict[TopicPartition, _Run] = {}
         self._asked: dict[TopicPartition, tuple[Any, float]] = {}
         """(assignment, when it was asked for) of the last successful fetch."""
+        self._waiting: dict[TopicPartition, tuple[Any, float]] = {}
+        """(assignment, since when) of partitions whose fetches are left without an answer."""
+        self.answered_s = -math.inf
+        """When a fetch was last answered."""
         self._fetch = consumer._fetcher._proc_fetch_request
         consumer._fetcher._proc_fetch_request = self._observed_fetch
         self._latest: tuple[Any, Mapping[TopicPartition, Progress]] = (None, {})
@@ -174,23 +179,50 @@ class BatchFetcher:
         asked_s = time.monotonic()
         tps = [TopicPartition(topic, place[0]) for topic, places in request.topics for place in places]
         before = {tp: _answered(assignment, tp) for tp in tps}
+        self._await(assignment, tps, asked_s)
         found: bool = await self._fetch(assignment, node_id, request)
         for tp in tps:
             # Two answers within a millisecond look like one, and count as the earlier: evidence only ages.
             if _answered(assignment, tp) != before[tp]:
                 self._asked[tp] = (assignment, asked_s)
+                self._waiting.pop(tp, None)
+                self.answered_s = time.monotonic()
         return found
+
+    def _await(self, assignment: Any, tps: Iterable[TopicPartition], since_s: float) -> None:
+        for tp in tps:
+            if self._waiting.get(tp, (None,))[0] is not assignment:
+                self._waiting[tp] = (assignment, since_s)
+
+    @property
+    def waiting_since_s(self) -> float:
+        """Since when the partition that has waited longest is left without an answer; infinite: none is.
+
+        May be asked from another thread.
+        """
+        assignment, _ = self._latest
+        return min(
+            (since_s for of, since_s in list(self._waiting.values()) if of is assignment), default=math.inf
+        )
+
+    def _is_asked(self, tp: TopicPartition, assignment: Any) -> bool:
+        """Whether a fetch was answered in this assignment."""
+        return tp in self._asked and self._asked[tp][0] is assignment
 
     def _look_at_fetches(self, assignment: Any) -> None:
         """Note what the last fetch response of each partition has shown."""
         progress: dict[TopicPartition, Progress] = {}
+        # A partition whose leader or position is not known is never asked for.
+        self._await(
+            assignment, (tp for tp in assignment.tps if not self._is_asked(tp, assignment)), time.monotonic()
+        )
         for tp in assignment.tps:
-            state, (of, asked_s) = assignment.state_value(tp), self._asked.get(tp, (None, 0.0))
-            if of is not assignment or not state.has_valid_position:
+            state = assignment.state_value(tp)
+            if not self._is_asked(tp, assignment) or not state.has_valid_position:
                 continue
             high_water = state.highwater
             stable = high_water if state.lso is None or state.lso < 0 else state.lso
-            progress[tp] = Progress(state.position, stable, high_water, asked_s)
+            progress[tp] = Progress(state.position, stable, high_water, self._asked[tp][1])
         self._latest = (assignment, progress)  # replaced as a whole, so that another thread can read it
 
 

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from stream.kafka.failures import SendError
+from stream.kafka.reconnect import reconnect_patiently
 from stream.kafka.security import PLAINTEXT, Security
 
 MAX_REQUEST_BYTES = 16 << 20
@@ -42,7 +43,7 @@ class Sender:
         *,
         linger_ms: int = 5,
         max_in_flight_bytes: int = 32 << 20,
-        delivery_timeout_s: float = 60.0,
+        delivery_timeout_s: float = 30.0,
     ) -> None:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=list(brokers),
@@ -62,6 +63,7 @@ class Sender:
         self.in_flight_bytes = 0
 
     async def start(self) -> None:
+        reconnect_patiently(self._producer.client)
         await self._producer.start()
 
     async def stop(self) -> None:

@@ -11,6 +11,8 @@ goes through :meth:`Consumer._in_thread`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError, UnavailableError
 from stream.kafka.fetching import BatchFetcher, Progress
 from stream.kafka.group import Committed, commit_offset, committed_offset
+from stream.kafka.reconnect import reconnect_patiently
 
 T = TypeVar("T")
 NO_GENERATION = -1
@@ -47,6 +50,11 @@ class _Thread(WorkerThread):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self.daemon = True
 
+    def run(self) -> None:
+        """What it fails with has been handed to the app, which ends with it."""
+        with contextlib.suppress(Exception):
+            super().run()
+
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
     """Owns the aiokafka consumer and its :class:`BatchFetcher`."""
@@ -55,8 +63,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
     fetcher: BatchFetcher | None = None
 
     async def on_start(self) -> None:
-        await super().on_start()
+        """As Faust does. What a broker refuses is one line: mode would print a traceback of its own."""
+        try:
+            await super().on_start()
+        except (KafkaError, OSError) as error:
+            raise UnavailableError(f"reading cannot begin: {error}") from error
+        reconnect_patiently(self._consumer._client)
         self.fetcher = BatchFetcher(self._consumer)
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Nothing: what ends the worker is told once, where it ends."""
 
     async def on_thread_stop(self) -> None:
         """As Faust does. Without a broker aiokafka's fetcher lets the cancellation of its own tasks escape
@@ -115,6 +131,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.generation = NO_GENERATION
+        self.deliveries = 0
+        """How often batches were asked for."""
+        self.assignments = 0
         self._assigned: frozenset[TP] = frozenset()
         self._giving_up = asyncio.Lock()
         self._timeout_s: float = self.app.conf.broker_request_timeout
@@ -195,6 +214,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         fetcher = self._thread.fetcher
         return None if fetcher is None else fetcher.progress.get(tp)
 
+    @property
+    def assigned(self) -> frozenset[TP]:
+        return self._assigned
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether partitions were given up, or never had, and the next assignment is waited for."""
+        return self.generation == NO_GENERATION
+
+    @property
+    def is_delivering(self) -> bool:
+        return bool(self.flow_active) and not self.is_joining
+
+    @property
+    def waiting_since_s(self) -> float:
+        """Since when a fetch is left without an answer; infinite if none is, or none could be asked for."""
+        fetcher = self._thread.fetcher
+        return math.inf if fetcher is None or self.generation == NO_GENERATION else fetcher.waiting_since_s
+
+    @property
+    def answered_s(self) -> float:
+        """When a fetch was last answered."""
+        fetcher = self._thread.fetcher
+        return -math.inf if fetcher is None else fetcher.answered_s
+
     async def beginning_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """The oldest offset of each partition; they need not be assigned."""
         found = await self._in_thread(self._thread._ensure_consumer().beginning_offsets(list(tps)))
@@ -241,6 +285,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
                 raise
 
     async def _deliver(self) -> None:
+        self.deliveries += 1
         room = self._room()
         if not any(room.values()):
             await asyncio.sleep(_FULL_POLL_S)
@@ -273,6 +318,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._assigned, self.generation = frozenset(assigned), generation_id
+        self.assignments += 1
         hook: AssignmentHook | None = self.app.on_acquired
         if hook is not None and not self.app.should_stop:
             await self._run_hook(hook, self._assigned, generation_id)

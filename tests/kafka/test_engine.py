@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 from kafka_cluster import Cluster, until
 
@@ -379,6 +381,28 @@ def test_a_failure_ends_the_worker_with_its_reason(cluster: Cluster, run: Run, w
         assert gave_up == ([1] if where == "give up" else [])  # no checkpoint of what may be wrong
 
     run(check())
+
+
+def test_what_kafka_refuses_at_the_start_is_one_reason_and_no_traceback(
+    cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def refuse(_: AIOKafkaConsumer) -> None:
+        raise KafkaConnectionError("Unable to bootstrap")
+
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        session = Session(cluster)
+        session.app.agent(session.app.batched_topic(topic))(never)
+        monkeypatch.setattr(AIOKafkaConsumer, "start", refuse)
+        async with session:
+            await asyncio.wait({session.running})
+
+    with pytest.raises(
+        StalledError, match="reading cannot begin: KafkaConnectionError: Unable to boot"
+    ) as caught:
+        run(check())
+    assert caught.value.exit_code == 3
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_stop_during_the_start_is_clean(cluster: Cluster, run: Run) -> None:

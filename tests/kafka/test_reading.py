@@ -248,6 +248,25 @@ def test_a_dead_broker_makes_progress_stale_not_fresh(cluster: Cluster, run: Run
             last = fetcher.progress[tp]
             await fetcher.take({topic: 1}, 0.5)
             assert fetcher.progress[tp] == last
+            assert fetcher.waiting_since_s <= time.monotonic() - 0.4
+            assert fetcher.answered_s <= time.monotonic() - 0.4
+
+    run(check())
+
+
+def test_a_partition_that_cannot_be_asked_for_counts_as_unanswered(cluster: Cluster, run: Run) -> None:
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        there, nowhere = TopicPartition(topic, 0), TopicPartition(topic, 7)
+        async with reading(cluster, there) as fetcher:
+            while there not in fetcher.progress:
+                await fetcher.take({topic: 1}, 0.1)
+            await asyncio.sleep(0.3)
+            assert time.monotonic() - fetcher.waiting_since_s < 0.3
+            fetcher._consumer.assign([there, nowhere])
+            for _ in range(10):
+                await fetcher.take({topic: 1}, 0.1)
+            assert time.monotonic() - fetcher.waiting_since_s > 0.5
 
     run(check())
 

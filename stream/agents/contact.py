@@ -1,0 +1,30 @@
+"""Whether Kafka answers: one line when it does no longer, one when it does again. Time is the caller's."""
+
+from __future__ import annotations
+
+LOST_AFTER_S = 5.0
+"""Fetches are answered within a fraction of a second; a new leader takes a few."""
+
+
+class Contact:
+    """Remembers since when fetches are left without an answer."""
+
+    def __init__(self) -> None:
+        self.lost_since_s: float | None = None
+
+    def look(self, waiting_s: float, answered_s: float, now_s: float) -> float | None:
+        """``waiting_s``: how long the eldest unanswered fetch has waited. ``answered_s``: when one was last
+        answered. Returns for how long there was no contact, when it has just been lost or found again."""
+        if self.lost_since_s is None:
+            if waiting_s < LOST_AFTER_S:
+                return None
+            self.lost_since_s = now_s - waiting_s
+            return waiting_s
+        if waiting_s >= LOST_AFTER_S or answered_s <= self.lost_since_s:
+            return None
+        lost_since_s, self.lost_since_s = self.lost_since_s, None
+        return answered_s - lost_since_s
+
+    @property
+    def is_lost(self) -> bool:
+        return self.lost_since_s is not None
