@@ -43,6 +43,10 @@ class Feed:
         self.lateness_ms = allowed_lateness // timedelta(milliseconds=1)
         self.largest_ms: int | None = None
         self.events = 0
+        self.unmatched = 0
+        """Events of services that have no SLO."""
+        self.strangers: dict[tuple[str, str], None] = {}
+        """(namespace, service) of the first of them."""
         self._lexicon = Lexicon(catalog)
 
     def decode(self, values: Sequence[bytes]) -> tuple[Frame, list[Reject]]:
@@ -82,7 +86,10 @@ class Feed:
         largest_ms = int(frame.ts_ms.max())
         span = Span(0, self.events, self.events + len(frame), final=True)
         self.events += len(frame)
-        counted, _ = tally(self._without_too_late(frame, watermark_ms), self._lexicon.judge)
+        kept = self._without_too_late(frame, watermark_ms)
+        counted, _ = tally(kept, self._lexicon.judge)
+        self.unmatched += len(kept) - int(counted.entry_events.sum())
+        self.strangers.update(dict.fromkeys(self._lexicon.judge.strangers))
         self.shard.observe(0, span, counted, watermark_ms)
         self.largest_ms = largest_ms if self.largest_ms is None else max(self.largest_ms, largest_ms)
         yield from self.shard.advance(self.largest_ms - self.lateness_ms)

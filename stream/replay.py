@@ -21,6 +21,7 @@ from stream.config import load_objectives
 from stream.errors import UsageError
 from stream.inputs import Block, blocks, check_inputs
 from stream.pipeline import Feed
+from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
 from stream.wire.reject import Reject
@@ -36,6 +37,9 @@ class Summary:
     events: int = 0
     late: int = 0
     too_late: int = 0
+    unmatched: int = 0
+    strangers: list[str] = field(default_factory=list)
+    """The first services, as ``namespace/service``, of events that belong to no SLO."""
     records: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -43,6 +47,10 @@ class Summary:
         rate = self.events / self.seconds if self.seconds else 0.0
         written = ", ".join(f"{self.records[topic]:,} {topic}" for topic in TOPICS)
         late = f"{self.late:,} late, {self.too_late:,} too late and dropped"
+        if self.unmatched:
+            named = ", ".join(self.strangers[:MAX_STRANGERS])
+            late += f"\n{self.unmatched:,} events belong to no SLO: {named}"
+            late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
         return (
             f"replayed {self.events:,} events in {self.seconds:.1f} s ({rate:,.0f} events/s); {late}\n"
             f"wrote {written}"
@@ -78,6 +86,7 @@ def replay(
         for signal in feed.finish():
             _write(files, signal, summary)
     summary.events = feed.events
+    summary.unmatched, summary.strangers = feed.unmatched, ["/".join(name) for name in feed.strangers]
     summary.late, summary.too_late = feed.shard.ledger.late.late, feed.shard.ledger.late.too_late
     summary.seconds = time.perf_counter() - started
     return summary

@@ -191,6 +191,7 @@ class Ingest:
 
     async def _dispatch(self, reader: Reader, sending: Sending) -> None:
         report: bytes | None = None
+        self.stats.unmatched += sending.unmatched
         for target in range(self.rules.partitions):
             message = sending.messages.get(target)
             if message is None:

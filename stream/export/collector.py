@@ -39,6 +39,7 @@ class StatsCollector(Collector):
     def _ingest(self) -> Iterator[Metric]:
         stats = self._stats
         yield _plain(names.EVENTS, stats.events)
+        yield _plain(names.UNMATCHED, stats.unmatched)
         yield _family(names.DEAD_LETTERS, _by_name(stats.dead_letters))
         yield _histogram(names.BATCH_EVENTS, stats.batch_events)
         yield _histogram(names.BATCH_SECONDS, stats.batch_seconds)

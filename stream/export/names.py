@@ -48,6 +48,11 @@ def _metric(name: str, kind: Kind, help: str, *labels: str) -> MetricName:
 
 
 EVENTS = _metric("events_total", Kind.COUNTER, "Request events that were read and understood.")
+UNMATCHED = _metric(
+    "unmatched_events_total",
+    Kind.COUNTER,
+    "Events of services that no SLO is for: they move event time, and nothing counts them.",
+)
 DEAD_LETTERS = _metric(
     "dead_letters_total",
     Kind.COUNTER,

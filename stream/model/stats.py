@@ -96,6 +96,8 @@ class Stats:
     # stage one: request events in
     events: int = 0
     """Request events that were read and understood."""
+    unmatched: int = 0
+    """Events among them of services that have no SLO, as far as they are in a partial."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """Records refused, by error code."""
     batch_events: Histogram = field(default_factory=lambda: Histogram(EVENTS))

@@ -42,6 +42,8 @@ class Sending:
     messages: dict[int, bytes] = field(default_factory=dict)
     """Target partition → message with the chunk's contents; the others only need the report."""
     committable: int | None = None
+    unmatched: int = 0
+    """Events that no earlier sending held, of services that have no SLO."""
 
 
 class Intake:
@@ -61,6 +63,8 @@ class Intake:
         self._sent_to = start
         """Everything below this offset is in sendings."""
         self._sent_tick = -1
+        self._unmatched = 0
+        """Events of the open chunk that were sent as unmatched."""
 
     @property
     def end(self) -> int:
@@ -149,6 +153,9 @@ class Intake:
         sending = Sending(self.report(), committable=chunk.end if chunk.closed else None)
         frame = chunk.frame(Frame.empty(lexicon.interner))
         counted, targets = tally(frame, lexicon.judge)
+        unmatched = len(frame) - int(counted.entry_events.sum())
+        sending.unmatched = unmatched - self._unmatched
+        self._unmatched = 0 if chunk.closed else unmatched
         for target, part in enumerate(counted.split(targets, lexicon.partitions)):
             if part is not None:
                 sending.messages[target] = encode_partial(sending.report, chunk.start, part, chunk.closed)

@@ -22,6 +22,9 @@ def partition_of(namespace: str, service: str, partitions: int) -> int:
     return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
 
 
+MAX_STRANGERS = 5
+
+
 @dataclass(slots=True)
 class Feeds:
     """Per series: the columns it feeds, by rank. Shapes [series, ranks]; −1 and NaN mean none."""
@@ -51,6 +54,8 @@ class Judge:
                 self.tables[self._id[name]] = verdicts(sli)
         self.endpoints: list[tuple[str, str, str]] = []
         self._endpoint_ids: dict[tuple[str, str, str], int] = {}
+        self.strangers: list[tuple[str, str]] = []
+        """(namespace, service) of the first services seen that have no SLO, at most ``MAX_STRANGERS``."""
         self._known = 0
         self._feeds = Feeds(
             endpoint=np.empty(0, np.int64),
@@ -84,6 +89,8 @@ class Judge:
             if self.catalog.has_service(key[0], key[1]):
                 f.endpoint[row] = self._endpoint_id((key[0], key[1], key[2]))
                 f.target[row] = partition_of(key[0], key[1], self.partitions)
+            elif len(self.strangers) < MAX_STRANGERS and (key[0], key[1]) not in self.strangers:
+                self.strangers.append((key[0], key[1]))
             f.availability[row, : len(availables)] = [self._id[c] for c in availables]
             f.latency[row, : len(latencies)] = [self._id[c] for c in latencies]
             f.threshold_ms[row, : len(latencies)] = [self._threshold_ms(c) for c in latencies]

@@ -46,6 +46,7 @@ def test_a_worker_that_has_just_started_says_so() -> None:
 def test_counters_are_by_error_topic_and_partition() -> None:
     samples = exposed(full())
     assert value(samples, "events_total") == 1000
+    assert value(samples, "unmatched_events_total") == 9
     assert value(samples, "dead_letters_total", error="not_json") == 4
     assert value(samples, "dead_letters_total", error="bad_time") == 1
     assert value(samples, "late_events_total") == 3

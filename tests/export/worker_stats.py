@@ -25,7 +25,9 @@ def latency(endpoint: str | None = None, count: int = 100, service: str = "payme
 
 
 def full() -> Stats:
-    stats = Stats(events=1000, late=3, too_late=2, partials_sent=7, partials_applied=6, partials_ignored=1)
+    stats = Stats(
+        events=1000, unmatched=9, late=3, too_late=2, partials_sent=7, partials_applied=6, partials_ignored=1
+    )
     stats.dead_letters["not_json"] += 4
     stats.dead_letters["bad_time"] += 1
     stats.batch_events.observe(1000)
