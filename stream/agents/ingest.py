@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 IDLE_AFTER_S = 10.0
 """So long after its last record a partition that is read to its end counts as idle (contract, section 3)."""
 HEARTBEAT_S = 1.0
+SENT = "sent"
+"""In the metadata of a committed offset: everything below this one is in acknowledged partials."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Reader:
     last_record_s: float = field(default_factory=time.monotonic)
     told_s: float = 0.0
     """When the fetch was asked for that the newest report of idleness rests on."""
+    noted_end: int | None = None
+    """End of the open chunk as it is noted beside the committed offset."""
     unacknowledged: list[asyncio.Future[Any]] = field(default_factory=list)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -103,13 +107,21 @@ class Ingest:
         larger epoch, committed before anything is sent.
         """
         committed = await consumer.committed_offset(tp)
+        noted = {} if committed is None else json.loads(committed.metadata)
+        sent = noted.pop(SENT, None)
         if committed is not None and begin <= committed.offset <= end:
-            return committed.offset, committed.metadata
+            return committed.offset, json.dumps(noted)
         offset = begin
         count = await self._first_count(consumer)
         if committed is None and self.start == "latest" and (count is None or tp.partition < count):
             offset = end
-        if committed is not None:
+        if committed is not None and sent is not None and committed.offset < begin <= sent <= end:
+            offset = sent
+            log.info(
+                "%s[%d]: records below %d were deleted after they were counted: reading from %d",
+                *(tp.topic, tp.partition, begin, offset),
+            )
+        elif committed is not None:
             log.warning(
                 "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
                 *(tp.topic, tp.partition, committed.offset, begin, end, offset),
@@ -148,8 +160,11 @@ class Ingest:
             try:
                 await self._feed(consumer, reader, batch)
             except StaleGenerationError as error:
-                log.info("%s[%d] went to another worker: %s", tp.topic, tp.partition, error)
-                self.readers.pop(tp, None)
+                self._lose(reader, error)
+
+    def _lose(self, reader: Reader, error: StaleGenerationError) -> None:
+        log.info("%s[%d] went to another worker: %s", reader.tp.topic, reader.tp.partition, error)
+        self.readers.pop(reader.tp, None)
 
     async def _skip_deleted(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
         """The broker deleted records before they were read: end the chunk here, go on behind the hole."""
@@ -284,8 +299,25 @@ class Ingest:
             if (sending := reader.intake.flush()) is not None:
                 await self._dispatch(reader, sending)
             await self._acknowledged(reader)
+            try:
+                await self._note_sent(consumer, reader)
+            except StaleGenerationError as error:
+                self._lose(reader, error)
+                return None
             reader.told_s = progress.asked_s
             return reader.intake.report(), progress.asked_s
+
+    async def _note_sent(self, consumer: Any, reader: Reader) -> None:
+        """Note beside the committed offset, which stays at the open chunk's start, how far it was sent.
+
+        The chunk of a quiet partition may stay open until retention deletes its records. Read again from the
+        oldest one that is left they would be counted twice.
+        """
+        intake = reader.intake
+        if intake.start < intake.end != reader.noted_end:
+            metadata = json.dumps({**json.loads(reader.metadata), SENT: intake.end})
+            await consumer.commit_offset(reader.tp, intake.start, metadata, generation=reader.generation)
+            reader.noted_end = intake.end
 
     async def _report(self, idle: list[tuple[Report, float]]) -> None:
         for target in range(self.rules.partitions):

@@ -67,6 +67,11 @@ class Intake:
         """Events of the open chunk that were sent as unmatched."""
 
     @property
+    def start(self) -> int:
+        """Where the open chunk starts."""
+        return self._chunk.start
+
+    @property
     def end(self) -> int:
         """Everything below this offset was taken in."""
         return self._chunk.end
