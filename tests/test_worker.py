@@ -156,6 +156,21 @@ def test_unknown_and_wrong_settings_are_all_named_at_once(tmp_path: Path, slos: 
     assert len(lines) == 5, lines
 
 
+def test_with_json_logs_the_faults_of_a_start_are_json_lines_too(tmp_path: Path, slos: Path) -> None:
+    (slos / "payment.yaml").write_text(SLO.format(name="a", service="b").replace("target: 99", "target: 101"))
+    for options, status in (
+        (["--slos", str(slos), "--brokers", "127.0.0.1:1"], 1),
+        (["--slos", "nowhere", "--brokers", "127.0.0.1:1"], 2),
+        (["--reload-interval", "soon"], 1),
+    ):
+        ended = run(*options, cwd=tmp_path, BURNGATE_LOG_FORMAT="json")
+        assert ended.returncode == status
+        lines = [json.loads(line) for line in ended.stderr.splitlines()]
+        assert lines[-1]["level"] == "critical"
+        assert "\n" not in lines[-1]["message"]
+    assert {line["message"].split()[0] for line in lines} == {"--brokers", "--slos", "--reload-interval:"}
+
+
 # Topics.
 
 
