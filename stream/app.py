@@ -100,13 +100,13 @@ class Worker:
             Admin(brokers, security, replication_factor=settings.replication_factor)
         )
         await admin.ensure(self.topics, create=settings.create_topics)
-        sender = Sender(brokers, security)
-        await sender.start()
-        stack.push_async_callback(sender.stop)
+        self.sender = Sender(brokers, security)
+        await self.sender.start()
+        stack.push_async_callback(self.sender.stop)
         session_timeout_s = settings.session_timeout.total_seconds()
         self.app = make_app(settings.app, brokers, security, session_timeout_s=session_timeout_s)
         store = StateStore(brokers, settings.app, self.topics.state.name, security)
-        self._wire(self.app, sender, store, admin)
+        self._wire(self.app, store, admin)
         if settings.metrics_port:
             server = MetricsServer(
                 self.stats,
@@ -117,12 +117,12 @@ class Worker:
             )
             await stack.enter_async_context(server)
 
-    def _wire(self, app: BatchApp, sender: Sender, store: StateStore, admin: Admin) -> None:
+    def _wire(self, app: BatchApp, store: StateStore, admin: Admin) -> None:
         settings, topics = self.settings, self.topics
         self.ingest = Ingest(
             settings.app,
             (topics.requests.name, topics.partials.name, topics.dead_letters.name),
-            sender,
+            self.sender,
             self.rules,
             self.stats,
             settings.allowed_lateness // timedelta(milliseconds=1),
@@ -200,6 +200,7 @@ class Worker:
             await asyncio.sleep(CHECK_EVERY_S / 2)
             guard.beat()
             if not stop.is_set():
+                self.sender.check()
                 consumer = self.app.consumer
                 work = {**_delivery(consumer), **self.ingest.work(consumer), **self.windows.work(consumer)}
                 watchdog.check(work, time.monotonic())

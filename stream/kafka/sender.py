@@ -113,14 +113,14 @@ class Sender:
         """Wait until everything sent so far is acknowledged. Raises :class:`SendError` if anything failed."""
         if self._waiting:
             await asyncio.gather(*self._waiting)
-        self._check()
+        self.check()
 
     async def _wait_for_room(self, size: int) -> None:
-        self._check()
+        self.check()
         while self._waiting and self.in_flight_bytes + size > self._max_in_flight_bytes:
             self._settled.clear()
             await self._settled.wait()
-            self._check()
+            self.check()
 
     def _on_answer(
         self,
@@ -157,7 +157,8 @@ class Sender:
             waiting.set_exception(failure)
             waiting.exception()  # whoever does not await it learns of it by the next call
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises :class:`SendError` if anything failed: whoever sends seldom should look now and then."""
         if self._failure is not None:
             raise self._failure
 

@@ -55,10 +55,13 @@ def test_a_refused_record_fails_its_caller_and_everything_after_it(cluster: Clus
         sender = Sender(cluster.brokers, linger_ms=0)
         await sender.start()
         await (await sender.send(topic, 0, b"k", b"fits"))
+        sender.check()
         refused = await sender.send(topic, 0, b"k", noise(5_000))
         with pytest.raises(SendError, match="MessageSizeTooLarge") as caught:
             await refused
         assert caught.value.exit_code == 3
+        with pytest.raises(SendError):
+            sender.check()
         with pytest.raises(SendError):
             await sender.send(topic, 0, b"k", b"later")
         with pytest.raises(SendError):
