@@ -1,4 +1,4 @@
-"""Cost per event while one thing grows: CPU time of the worker, each step compared with the first of its round."""
+"""Cost per event while one thing grows: the worker's CPU time, each step beside the first of its round."""
 
 from __future__ import annotations
 

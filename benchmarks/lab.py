@@ -1,4 +1,4 @@
-"""What every measurement needs: a broker, a directory, the number of rounds, and a way to show what it saw."""
+"""What every measurement needs: a broker, a directory, the number of rounds, a way to show what it saw."""
 
 from __future__ import annotations
 

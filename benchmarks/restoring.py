@@ -1,4 +1,4 @@
-"""What restoring takes apart from starting: every partition of a state, taken over in turn by the product's code.
+"""What restoring takes apart from starting: every partition of a state, taken over in turn.
 
     python -m benchmarks.restoring BROKER APP SLOS
 

@@ -1,4 +1,4 @@
-"""The whole job beside the yardstick and plain Faust; rounds alternate, so that noise disturbs all of them."""
+"""The whole job beside the yardstick and plain Faust; rounds alternate: noise disturbs all of them."""
 
 from __future__ import annotations
 
