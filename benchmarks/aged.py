@@ -24,8 +24,7 @@ from stream.config import load_objectives
 from stream.kafka.state import StateStore
 from stream.kafka.topics import Admin, declare_topics
 from stream.sketch import DigestSet
-from stream.slo.catalog import Catalog
-from stream.slo.judge import partition_of
+from stream.slo.catalog import Catalog, partition_of
 from stream.slo.keeper import Keeper
 from stream.wire.partial import Report, encode_partial, encode_reports
 from stream.wire.tally import MINUTE_BITS, Tally

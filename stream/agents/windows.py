@@ -23,6 +23,7 @@ from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.state import Held, StateStore
 from stream.model.stats import LatencyReading, Stats
+from stream.slo.catalog import Catalog
 from stream.slo.keeper import Keeper
 from stream.slo.readings import latency_reading, readings
 from stream.window.upsert import Verdict
@@ -118,7 +119,7 @@ class Windows:
                 await held.release()
                 return
             try:
-                keeper = Keeper(self.rules.catalog, self.max_series, held.records)
+                keeper = Keeper(self._catalog_of(tp), self.max_series, held.records)
             except ValueError as error:
                 await held.release()
                 raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
@@ -131,6 +132,9 @@ class Windows:
                 "took over partition %d in %.2f s: %d state records",
                 *(tp.partition, seconds, held.restored.record_count),
             )
+
+    def _catalog_of(self, tp: TP) -> Catalog:
+        return self.rules.catalog.of_partition(tp.partition, self.rules.partitions)
 
     async def _seek(self, consumer: Any, tp: TP, keeper: Keeper) -> int:
         oldest = (await consumer.beginning_offsets([tp]))[tp]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -48,17 +49,30 @@ def glob_pattern(globs: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{one(glob)})" for glob in globs), re.DOTALL)
 
 
+def partition_of(namespace: str, service: str, partitions: int) -> int:
+    """The service's partition: CRC-32 of its key, the same on every worker and in every run."""
+    return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
+
+
 class Catalog:
     """The objectives, found by series. Rows are the objectives' places in file order."""
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[Objective], longest_window_s: int = 0) -> None:
+        """``longest_window_s``: the longest window that there is elsewhere."""
         self.objectives = tuple(objectives)
+        self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
         for row, objective in enumerate(self.objectives):
             self._of_service.setdefault((objective.namespace, objective.service), []).append(row)
         self._names = [column_name(o.sli) for o in self.objectives]
         self._globs = [glob_pattern(o.endpoints) if o.endpoints else None for o in self.objectives]
+
+    def of_partition(self, partition: int, partitions: int) -> Catalog:
+        """The objectives of the services of one partition: each row costs memory and time at every tick. What
+        is too late is still told by the longest window of all."""
+        mine = [o for o in self.objectives if partition_of(o.namespace, o.service, partitions) == partition]
+        return Catalog(mine, self.longest_window_s)
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
@@ -88,7 +102,7 @@ class Catalog:
     @cached_property
     def longest_window_s(self) -> int:
         """The longest window of any SLO: time windows, alerting windows and slices."""
-        return max((longest_window_s(o) for o in self.objectives), default=0)
+        return max(self._longest_elsewhere_s, *(longest_window_s(o) for o in self.objectives), 0)
 
     @cached_property
     def longest_alerting_s(self) -> int:
