@@ -7,6 +7,7 @@ maximum of its rounds, where it has several.
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def main() -> None:
     parts = chosen.only.split(",")
     if unknown := [name for name in parts if name not in PARTS]:
         options.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries, while topics come and go
     console = Console()
     measured: Measured = {}
     with tempfile.TemporaryDirectory(prefix="burngate-bench-") as name, LocalBroker() as broker:

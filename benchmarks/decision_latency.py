@@ -52,7 +52,7 @@ Seen = tuple[str, int, float]
 
 
 def measure(lab: Lab) -> Measured:
-    duration_s = 60.0 if lab.quick else 200.0
+    duration_s = 60.0 if lab.quick else 260.0
     slos = lab.slos("latency", (_SLO.format(service=number) for number in range(SERVICES)))
     lab.clear()
     asyncio.run(producing.create(lab.broker, "request-events"))

@@ -22,15 +22,17 @@ class Step:
     options: Sequence[str] = ()
 
 
-def measure_growth(lab: Lab, steps: Sequence[Step]) -> list[float]:
-    """Per cent by which the last step costs more than the first, by round."""
+def measure_growth(lab: Lab, steps: Sequence[Step], beside: Sequence[Step] = ()) -> list[float]:
+    """Per cent by which the last step costs more than the first, by round. ``beside`` is only shown."""
+    last = steps[-1]
+    steps = [*steps, *beside]
     inputs = [f"{step.prefix}request-events" for step in steps]
     taken: dict[str, list[job.Taken]] = {step.name: [] for step in steps}
     for number in range(lab.rounds):
         lab.say(f"round {number + 1} of {lab.rounds}")
         for step in steps:
             lab.clear(*inputs)
-            slos = lab.slos(step.name.replace(" ", "-"), step.slos)
+            slos = lab.slos(step.prefix + str(len(step.slos)), step.slos)
             options = ["--topic-prefix", step.prefix, *step.options]
             with lab.worker(slos, options) as worker:
                 one = job.run(worker, lab.broker, step.traffic, len(step.slos), prefix=step.prefix)
@@ -49,7 +51,7 @@ def measure_growth(lab: Lab, steps: Sequence[Step]) -> list[float]:
             spread([one.peak_mb for one in found], "{:,.0f}")[1],
         )
     lab.show(table)
-    return [_growth(one, base) for one, base in zip(taken[steps[-1].name], first, strict=True)]
+    return [_growth(one, base) for one, base in zip(taken[last.name], first, strict=True)]
 
 
 def _growth(one: job.Taken, base: job.Taken) -> float:

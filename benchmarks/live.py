@@ -22,15 +22,11 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from benchmarks.producing import PARTITIONS, producer_of
-from benchmarks.traffic import LATENESS_MS
+from benchmarks.traffic import LATENESS_MS, write
 
 SERVICES, ENDPOINTS = 100, 10
 SLOT_MS = 20
 PANE_MS = 10_000
-_EVENT = (
-    b'{"ts":%d,"service":"s%d","endpoint":"/v1/orders/{id}/%d","method":"GET","status":%d,'
-    b'"latency_ms":%.1f,"version":"2.4.0","track":"stable"}'
-)
 
 
 class Live:
@@ -71,11 +67,9 @@ class Live:
 
     def _events(self, ts: np.ndarray) -> Iterator[bytes]:
         service = self.rng.integers(SERVICES, size=len(ts))
-        is_bad = ((ts // PANE_MS + service) % 2 == 0) & (self.rng.random(len(ts)) < 0.05)
         endpoint = self.rng.integers(ENDPOINTS, size=len(ts))
-        latency = self.rng.lognormal(3.5, 0.6, len(ts))
-        columns = ts, service, endpoint, np.where(is_bad, 500, 200), latency
-        return map(_EVENT.__mod__, zip(*(column.tolist() for column in columns), strict=True))
+        bad = np.where((ts // PANE_MS + service) % 2 == 0, 0.05, 0.0)
+        return write(ts, service, endpoint, np.zeros(len(ts), np.int64), self.rng, bad)
 
     async def _note(self, sent: asyncio.Future, partition: int, last_ms: int) -> None:
         arrived_ms = (await sent).timestamp

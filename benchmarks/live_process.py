@@ -37,6 +37,8 @@ class LiveProducer:
         assert self._process.stdin is not None
         self._process.stdin.close()
         said = self._line()
+        while "sent" not in said:
+            said = self._line()
         self._process.wait(60)
         return said
 

@@ -32,7 +32,7 @@ async def create(broker: str, topic: str) -> None:
 
 def producer_of(broker: str) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        bootstrap_servers=broker, compression_type="lz4", max_batch_size=256 << 10, linger_ms=50
+        bootstrap_servers=broker, compression_type="lz4", max_batch_size=256 << 10, linger_ms=0
     )
 
 

@@ -14,7 +14,7 @@ START_MS = 1_790_000_040_000  # a whole minute, long ago
 _BLOCK = 10_000
 _EVENT = (
     b'{"ts":%d,"service":"s%d","endpoint":"/v1/orders/{id}/%d","method":"GET","status":%d,'
-    b'"latency_ms":%.1f,"version":"2.4.0","track":"stable"}'
+    b'"latency_ms":%.1f,"version":"2.4.%d","track":"%b"}'
 )
 
 _SLO = """\
@@ -42,6 +42,8 @@ class Traffic:
     services: int = 100
     endpoints: int = 10
     """Of each service; 0: every event has one of its own."""
+    variants: int = 1
+    """Of each endpoint: canary and stable of one version after the other."""
     events_per_s: int = 20_000
     """Of event time: a billion a day is 11,600 a second in the mean."""
     minutes: int = 3
@@ -63,21 +65,28 @@ class Traffic:
             ts = self.start_ms + number * 1000 // self.events_per_s
             endpoint = rng.integers(self.endpoints, size=len(number)) if self.endpoints else number
             service = rng.integers(self.services, size=len(number))
-            yield from self.write(ts, service, endpoint, rng)
+            variant = rng.integers(self.variants, size=len(number))
+            yield from write(ts, service, endpoint, variant, rng)
 
     def closing_event(self) -> bytes:
         """One in each partition ends the load: with it, and not before, the last minute is decided."""
-        return _EVENT % (self.end_ms + LATENESS_MS, 0, 0, 200, 10.0)
+        return _EVENT % (self.end_ms + LATENESS_MS, 0, 0, 200, 10.0, 0, b"stable")
 
-    @staticmethod
-    def write(
-        ts_ms: np.ndarray, service: np.ndarray, endpoint: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[bytes]:
-        """Events with these columns."""
-        status = np.where(rng.random(len(ts_ms)) < 0.01, 500, 200)
-        latency = rng.lognormal(3.5, 0.6, len(ts_ms))
-        columns = (column.tolist() for column in (ts_ms, service, endpoint, status, latency))
-        return map(_EVENT.__mod__, zip(*columns, strict=True))
+
+def write(
+    ts_ms: np.ndarray,
+    service: np.ndarray,
+    endpoint: np.ndarray,
+    variant: np.ndarray,
+    rng: np.random.Generator,
+    bad: float | np.ndarray = 0.01,
+) -> Iterator[bytes]:
+    """Events with these columns; ``bad``: the share of errors."""
+    status = np.where(rng.random(len(ts_ms)) < bad, 500, 200)
+    latency = rng.lognormal(3.5, 0.6, len(ts_ms))
+    columns = [column.tolist() for column in (ts_ms, service, endpoint, status, latency, variant // 2)]
+    tracks = [(b"stable", b"canary")[odd] for odd in (variant % 2).tolist()]
+    return map(_EVENT.__mod__, zip(*columns, tracks, strict=True))
 
 
 def slo(name: str, service: str, sli: str = "{metric: availability}", endpoint: str | None = None) -> str:
