@@ -75,7 +75,7 @@ def _state(catalog: Catalog, services: list[int]) -> dict[bytes, bytes | None]:
     keeper = Keeper(catalog, MAX_SERIES // PARTITIONS)
     for offset, tally in enumerate(_tallies(services)):
         report = Report(0, 1, offset + 1, 1, END_MS)
-        keeper.apply(encode_partial(report, offset, tally), offset, END_MS)
+        keeper.apply(encode_partial(report, offset, tally, final=True), offset, END_MS)
         if offset == 0:  # time passes once; everything else finds its pane as late events do
             others = [Report(source, 1, 1, 1, END_MS) for source in range(1, PARTITIONS)]
             keeper.apply(encode_reports(others), 1, END_MS)

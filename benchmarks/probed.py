@@ -30,7 +30,6 @@ class Probe:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.started_s = time.perf_counter()
         self.holds: list[dict[str, Any]] = []
         self.count = 0
 
@@ -54,7 +53,7 @@ class Probe:
         if len(self.holds) < _KEPT:
             self.holds.append(
                 {
-                    "at_s": at_s - self.started_s,
+                    "at_s": at_s,
                     "held_ms": held_s * 1000,
                     "cpu_ms": cpu_s * 1000,
                     "thread": threading.current_thread().name,
@@ -71,7 +70,14 @@ def _where(task: asyncio.Task[Any]) -> str:
     chain, coro = [], task.get_coro()
     while coro is not None and len(chain) < 12:
         chain.append(getattr(coro, "__qualname__", type(coro).__name__))
-        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None)
+        coro = next(
+            (
+                found
+                for name in ("cr_await", "ag_await", "gi_yieldfrom")
+                if (found := getattr(coro, name, None))
+            ),
+            None,
+        )
     return " > ".join(chain)
 
 

@@ -47,7 +47,7 @@ ROWS = {
     "stall": Row("longest stall of the event loop", 100, 30, _MS),
     "recovery_large": Row("restart with 10,000 series × 30 days, 3,000 SLOs", 10, 10, _SECONDS),
     "recovery_small": Row("restart with 1,000 series × 30 days, 300 SLOs", 2, 2, _SECONDS),
-    "state": Row("bytes of a checkpoint with ten times the events", 25, 10, _GROWTH),
+    "state": Row("bytes of a checkpoint with four times the events", 25, 10, _GROWTH),
 }
 
 Measured = dict[str, list[float]]

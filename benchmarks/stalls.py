@@ -1,13 +1,14 @@
 """How long one step of the worker holds an event loop, which heartbeats and other partitions then wait for.
 
 The worker runs in ``benchmarks.probed``, which times every callback of its loops while it works off a
-backlog as fast as it can. What counts is from the first event on; taking partitions over is shown beside it.
+backlog as fast as it can. What counts is from joining the group on; before it nobody waits.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,23 @@ def measure(lab: Lab) -> Measured:
         path = lab.directory / f"stalls-{number}.json"
         os.environ[VARIABLE] = str(path)
         with lab.worker(slos, module="benchmarks.probed") as worker:
+            while worker.readiness() is None:
+                worker.check()
+                time.sleep(0.01)
+            from_s = time.perf_counter()
             job.run(worker, lab.broker, traffic, traffic.services)
             worker.stop()
-        holds = holds_in(path)
+        holds = holds_in(path, from_s)
         longest.append(max((hold["held_ms"] for hold in holds), default=0.0))
         show(lab, holds)
     return {"stall": longest}
 
 
-def holds_in(path: Path) -> list[dict[str, Any]]:
-    """The long holds of a probed worker, longest first."""
+def holds_in(path: Path, from_s: float) -> list[dict[str, Any]]:
+    """The long holds of a probed worker since then, longest first; all processes share the clock."""
     found: list[dict[str, Any]] = json.loads(path.read_text())["holds"]
-    return sorted(found, key=lambda hold: -hold["held_ms"])
+    since = [hold | {"at_s": hold["at_s"] - from_s} for hold in found if hold["at_s"] >= from_s]
+    return sorted(since, key=lambda hold: -hold["held_ms"])
 
 
 def show(lab: Lab, holds: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """What checkpoints write: by changed panes and not by events, and what compaction leaves of it.
 
-Events come as they happen, first 2,000 and then 20,000 a second, of the same series, so that there is a
+Events come as they happen, first 10,000 and then 40,000 a second, of the same series, so that there is a
 checkpoint for every tick; then the state topic is read as its owner's successor would read it, and once more
 when the broker has compacted it.
 """
@@ -23,7 +23,7 @@ from benchmarks.rows import Measured
 from benchmarks.traffic import one_each
 from stream.wire.state import parse_key
 
-RATES = (2_000, 20_000)
+RATES = (10_000, 40_000)
 _COMPACTION_LIMIT_S = 150.0
 
 

@@ -39,7 +39,7 @@ def test_group(step: Step, lexicon: Lexicon) -> None:
 
 def test_encode_partial(step: Step, lexicon: Lexicon) -> None:
     counted, _ = tally(decode(VALUES, lexicon.interner)[0], lexicon.judge)
-    step("encode_partial", lambda: encode_partial(Report(0, 1, 10_000, 1, 0), 0, counted))
+    step("encode_partial", lambda: encode_partial(Report(0, 1, 10_000, 1, 0), 0, counted, final=True))
 
 
 def test_digest_add(step: Step) -> None:

@@ -46,7 +46,7 @@ class Owner:
         self.rng = np.random.default_rng(1)
         self.pane = self.offset = 0
 
-    def message(self, source: int, start: int, end: int) -> bytes:
+    def message(self, source: int, start: int, end: int, final: bool = True) -> bytes:
         """A partial of the present pane; its watermark allows the tick before it."""
         ts = START_MS + self.pane * PANE_MS + np.arange(EVENTS) * PANE_MS // EVENTS
         service, endpoint = (
@@ -55,7 +55,7 @@ class Owner:
         )
         values = list(write(ts, service, endpoint, np.zeros(EVENTS, np.int64), self.rng))
         counted, _ = tally(decode(values, self.lexicon.interner)[0], self.lexicon.judge)
-        return encode_partial(Report(source, 1, end, 1, int(ts[0])), start, counted)
+        return encode_partial(Report(source, 1, end, 1, int(ts[0])), start, counted, final)
 
     def apply(self, message: bytes) -> None:
         self.keeper.apply(message, self.offset, START_MS)
@@ -89,12 +89,12 @@ def test_replace(step: Step, owner: Owner) -> None:
     """The same chunk once more, with more in it."""
     ends = iter(range(2, 1_000))
     start = (owner.pane + 1) * EVENTS
-    owner.apply(owner.message(0, start, start + 1))
-    step("replace", owner.apply, _with(lambda: owner.message(0, start, start + next(ends))))
+    owner.apply(owner.message(0, start, start + 1, final=False))
+    step("replace", owner.apply, _with(lambda: owner.message(0, start, start + next(ends), final=False)))
 
 
 def test_fold(step: Step, owner: Owner) -> None:
-    """The next chunk: the one before is final."""
+    """A whole chunk after another."""
     starts = iter(range((owner.pane + 1) * EVENTS, 1 << 40, EVENTS))
 
     def message() -> bytes:
