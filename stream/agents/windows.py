@@ -38,6 +38,8 @@ BEHIND_S = 60.0
 CATCH_UP_EVERY_S = 1.0
 """Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
+READINGS_EVERY_S = 5.0
+"""For the metrics page: they go through all objectives, and while catching up there are many checkpoints."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -56,6 +58,8 @@ class Owner:
     """The last tick that was checkpointed."""
     checkpoint_s: float = field(default_factory=time.monotonic)
     deleted_s: float = field(default_factory=time.monotonic)
+    read_s: float = -READINGS_EVERY_S
+    """When the readings for the metrics were taken."""
     is_waiting: bool = False
     """A checkpoint will be taken in a while."""
     latencies: tuple[LatencyReading, ...] = ()
@@ -271,7 +275,9 @@ class Windows:
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
         self.stats.signals.update(signal.topic for signal in due)
-        self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
+        if owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
+            owner.read_s = owner.checkpoint_s
+            self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
         if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:
             owner.deleted_s = owner.checkpoint_s
             self.start(self.delete_below(tp, keeper.position))

@@ -66,7 +66,24 @@ class Catalog:
         for row, objective in enumerate(self.objectives):
             self._of_service.setdefault((objective.namespace, objective.service), []).append(row)
         self._names = [column_name(o.sli) for o in self.objectives]
-        self._globs = [glob_pattern(o.endpoints) if o.endpoints else None for o in self.objectives]
+        self._globs: dict[int, re.Pattern[str]] = {}
+        """By row; those that name their endpoints plainly have none."""
+        self._named: dict[tuple[str, str, str], list[int]] = {}
+        """(namespace, service, endpoint) → rows that name it: a service may have hundreds of them."""
+        self._general: dict[tuple[str, str], list[int]] = {}
+        """(namespace, service) → rows for every endpoint, or for those that a glob matches."""
+        for row, objective in enumerate(self.objectives):
+            self._sort_in(row, objective)
+
+    def _sort_in(self, row: int, objective: Objective) -> None:
+        service = objective.namespace, objective.service
+        if objective.endpoints and not any("*" in glob or "?" in glob for glob in objective.endpoints):
+            for endpoint in dict.fromkeys(objective.endpoints):
+                self._named.setdefault((*service, endpoint), []).append(row)
+            return
+        if objective.endpoints:
+            self._globs[row] = glob_pattern(objective.endpoints)
+        self._general.setdefault(service, []).append(row)
 
     def of_partition(self, partition: int, partitions: int) -> Catalog:
         """The objectives of the services of one partition: each row costs memory and time at every tick. What
@@ -80,12 +97,13 @@ class Catalog:
     def rows_of(self, series: SeriesKey) -> list[int]:
         """Rows of the objectives that look at a series."""
         namespace, service, endpoint, _, _, track = series
-        found = []
-        for row in self._of_service.get((namespace, service), ()):
-            tracks, glob = self.objectives[row].tracks, self._globs[row]
-            if (not tracks or track in tracks) and (glob is None or glob.fullmatch(endpoint)):
-                found.append(row)
-        return found
+        matching = [
+            row
+            for row in self._general.get((namespace, service), ())
+            if (glob := self._globs.get(row)) is None or glob.fullmatch(endpoint)
+        ]
+        found = sorted(matching + self._named.get((namespace, service, endpoint), []))
+        return [row for row in found if not (tracks := self.objectives[row].tracks) or track in tracks]
 
     def columns_of(self, series: SeriesKey) -> list[str]:
         """Names of the distinct SLI columns that the series feeds, in file order."""
