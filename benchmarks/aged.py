@@ -62,7 +62,7 @@ async def write(broker: str, app: str, slos: Path, services: int) -> Size:
     size = Size(0, 0)
     for partition in range(PARTITIONS):
         mine = [n for n in range(services) if partition_of("default", f"s{n}", PARTITIONS) == partition]
-        changes = await asyncio.to_thread(_state, catalog, mine)
+        changes = await asyncio.to_thread(_state, catalog.of_partition(partition, PARTITIONS), mine)
         held = await store.acquire(partition)
         await held.checkpoint(changes, [], {TopicPartition(topics.partials.name, partition): 0}, app)
         await held.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,6 @@ from types import TracebackType
 
 from benchmarks.producing import PARTITIONS
 
-_PORT = 19_117
 _CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 _STOP_LIMIT_S = 60.0
 
@@ -37,7 +37,8 @@ class Worker:
         self.log = log
         self._command = [sys.executable, "-m", module, "worker", "--brokers", broker, "--slos", str(slos)]
         self._command += ["--app", app, "--partitions", str(PARTITIONS), *options]
-        self._command += ["--metrics-port", str(_PORT), "--metrics-host", "127.0.0.1"]
+        self._port = _free_port()
+        self._command += ["--metrics-port", str(self._port), "--metrics-host", "127.0.0.1"]
 
     def __enter__(self) -> Worker:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BURNGATE_")}
@@ -90,7 +91,7 @@ class Worker:
         return self._get("/readyz")
 
     def _get(self, path: str) -> tuple[int, str] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -114,3 +115,9 @@ class Worker:
     def _status(self, name: str) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split(name)[1].split()[0]) / 1024
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
