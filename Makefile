@@ -9,11 +9,11 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test bench check venv lock clean
+.PHONY: help demo test bench bench-micro check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 	@$(BIN)/burngate demo $(ARGS)
@@ -21,8 +21,11 @@ demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 test: check ## check, then run the test suite: make test ARGS="-k kafka"
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: venv ## what the whole job costs beside merely reading: make bench ARGS="--rounds 1"
+bench: venv ## every figure of docs/performance.md: make bench ARGS="--only whole,stalls"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-micro: venv ## each step by itself, held to ratios: make bench-micro ARGS="-k digest"
+	@$(BIN)/python -m pytest benchmarks/micro -s --benchmark-columns=min,median,rounds $(ARGS)
 
 check: venv ## lint, formatting, types and import rules
 	$(BIN)/ruff check .

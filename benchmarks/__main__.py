@@ -1,88 +1,76 @@
-"""``make bench``: the yardstick, the whole job and the plain Faust job on one local Kafka, in one run.
+"""``make bench``: every row of the table in docs/performance.md, on one local Kafka, in one run.
 
-Rounds alternate, so that what disturbs the machine disturbs all of them; every figure is the minimum, median
-and maximum of its rounds. Ratios within a run are what can be compared, seconds are not.
+Ratios within a run are what can be compared, seconds are not. Every figure is the minimum, median and
+maximum of its rounds, where it has several.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import subprocess
-import sys
+import logging
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import job, traffic
+from benchmarks import (
+    bomb,
+    catching_up,
+    decision_latency,
+    many_series,
+    many_slos,
+    replaying,
+    restarting,
+    stalls,
+    state_growth,
+    whole,
+)
+from benchmarks.lab import Lab
+from benchmarks.rows import Measured, missed, report
 from stream.kafka.local import LocalBroker
 
-TOPIC = "request-events"
-PLAIN_EVENTS = 20_000
+PARTS: dict[str, Callable[[Lab], Measured]] = {
+    "whole": whole.measure,
+    "slos": many_slos.measure,
+    "series": many_series.measure,
+    "restarting": restarting.measure,
+    "bomb": bomb.measure,
+    "latency": decision_latency.measure,
+    "catching-up": catching_up.measure,
+    "replay": replaying.measure,
+    "stalls": stalls.measure,
+    "state": state_growth.measure,
+}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    options.add_argument("--events", type=int, default=4_000_000)
+    options.add_argument("--only", metavar="PART,…", default=",".join(PARTS), help=", ".join(PARTS))
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--no-plain", action="store_true", help="leave the plain Faust job out")
+    options.add_argument("--quick", action="store_true", help="smaller loads, to see that it works")
+    options.add_argument("--markdown", action="store_true", help="the last table for docs/performance.md")
+    options.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and profiles in this directory")
     chosen = options.parse_args()
+    parts = chosen.only.split(",")
+    if unknown := [name for name in parts if name not in PARTS]:
+        options.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries, while topics come and go
     console = Console()
-    yardsticks: list[dict[str, float]] = []
-    jobs: list[job.Taken] = []
-    plain: list[float] = []
+    measured: Measured = {}
     with tempfile.TemporaryDirectory(prefix="burngate-bench-") as name, LocalBroker() as broker:
-        directory = Path(name)
-        slos = traffic.write_slos(directory / "slos")
-        console.print(f"producing {chosen.events:,} events", style="dim")
-        asyncio.run(traffic.fill(broker.bootstrap, TOPIC, chosen.events))
-        for number in range(chosen.rounds):
-            console.print(f"round {number + 1} of {chosen.rounds}", style="dim")
-            yardsticks.append(_child("yardstick", broker.bootstrap, TOPIC, str(chosen.events)))
-            asyncio.run(traffic.clear(broker.bootstrap, TOPIC))
-            log = directory / f"worker-{number}.log"
-            jobs.append(job.run(broker.bootstrap, f"bench-{number}", slos, chosen.events, log))
-            if not chosen.no_plain:
-                seconds = _child("plain_faust", broker.bootstrap, TOPIC, str(PLAIN_EVENTS), name)["seconds"]
-                plain.append(PLAIN_EVENTS / seconds)
-    _report(console, chosen.events, yardsticks, jobs, plain)
-
-
-def _child(module: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
-    return found
-
-
-def _report(
-    console: Console,
-    count: int,
-    yardsticks: list[dict[str, float]],
-    jobs: list[job.Taken],
-    plain: list[float],
-) -> None:
-    table = Table("figure", "min", "median", "max", title=f"{count:,} events, 1,000 series, 100 SLOs, LZ4")
-    reading = [count / one["seconds"] for one in yardsticks]
-    whole = [one.events / one.seconds for one in jobs]
-    _row(table, "yardstick, events/s", reading, "{:,.0f}")
-    _row(table, "yardstick, CPU s per million", [one["cpu_seconds"] / count * 1e6 for one in yardsticks])
-    _row(table, "whole job, events/s", whole, "{:,.0f}")
-    _row(table, "whole job, CPU s per million", [one.cpu_seconds / one.events * 1e6 for one in jobs])
-    _row(table, "whole job, peak memory, MB", [one.peak_mb for one in jobs], "{:,.0f}")
-    _row(table, "whole job / yardstick", [w / r for w, r in zip(whole, reading, strict=True)])
-    if plain:
-        _row(table, "plain Faust, events/s", plain, "{:,.0f}")
-        _row(table, "whole job / plain Faust", [w / p for w, p in zip(whole, plain, strict=True)], "{:,.0f}")
-    console.print(table)
-
-
-def _row(table: Table, name: str, values: list[float], form: str = "{:.2f}") -> None:
-    table.add_row(name, *(form.format(value) for value in (min(values), median(values), max(values))))
+        directory = chosen.keep or Path(name)
+        directory.mkdir(parents=True, exist_ok=True)
+        lab = Lab(broker.bootstrap, directory, chosen.rounds, chosen.quick, console)
+        for part in parts:
+            started_s = time.perf_counter()
+            console.rule(part)
+            measured.update(PARTS[part](lab))
+            lab.say(f"{part} took {time.perf_counter() - started_s:.0f} s")
+    console.print(report(measured, markdown=chosen.markdown), soft_wrap=chosen.markdown)
+    for what in missed(measured):
+        console.print(f"missed: {what}", style="bold")
 
 
 if __name__ == "__main__":

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-import urllib.request
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.traffic import EVENTS_PER_S, PARTITIONS, SERVICES, START_MS
+from benchmarks.traffic import Traffic
+from benchmarks.worker import Worker
 from stream.kafka.tail import Tail
 from stream.wire.rfc3339 import format_ms
 
-_LATENESS_MS = 5_000
-_PORT = 19_117
-_LIMIT_S = 600.0
-_CLOCK_HZ = os.sysconf("SC_CLK_TCK")
+_LIMIT_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,67 +24,50 @@ class Taken:
     cpu_seconds: float
     peak_mb: float
 
+    @property
+    def rate(self) -> float:
+        return self.events / self.seconds
 
-def run(broker: str, app: str, slos: Path, count: int, log: Path) -> Taken:
-    """A fresh worker over a topic of ``count`` events. Raises RuntimeError if it ends before it is done."""
-    command = [sys.executable, "-m", "stream", "worker", "--brokers", broker, "--slos", str(slos)]
-    command += ["--app", app, "--partitions", str(PARTITIONS)]
-    command += ["--metrics-port", str(_PORT), "--metrics-host", "127.0.0.1"]
-    with log.open("wb") as output:
-        worker = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        first = 0
-        while first == 0:
-            _check(worker, log)
-            first = _events()
-            time.sleep(0.02)
-        started_s, started_cpu_s = time.perf_counter(), _cpu_s(worker.pid)
-        asyncio.run(_wait_for_budgets(broker, count, worker, log))
-        taken = Taken(
-            count - first,
-            time.perf_counter() - started_s,
-            _cpu_s(worker.pid) - started_cpu_s,
-            _peak_mb(worker.pid),
-        )
-        worker.terminate()
-        worker.wait(60)
-        return taken
-    finally:
-        worker.kill()
-        worker.wait()
+    @property
+    def cpu_per_million(self) -> float:
+        return self.cpu_seconds / self.events * 1e6
 
 
-async def _wait_for_budgets(broker: str, count: int, worker: subprocess.Popen[bytes], log: Path) -> None:
-    """Until every SLO's budget of the last whole minute is there: all before it has been decided."""
-    end_ms = START_MS + (count - 1) * 1000 // EVENTS_PER_S - _LATENESS_MS
-    last = format_ms(end_ms // 60_000 * 60_000)
-    missing = SERVICES
-    async with Tail([broker], {"budgets": "slo-budgets"}) as tail, asyncio.timeout(_LIMIT_S):
+def run(
+    worker: Worker,
+    broker: str,
+    traffic: Traffic,
+    slos: int,
+    *,
+    prefix: str = "",
+    watch: Callable[[Worker], None] = lambda worker: None,
+) -> Taken:
+    """Let a worker read a load to its end. The last minute's budgets wait for the last event of every
+    partition, so nothing is left to do when they are there. ``watch`` is called about twice a second."""
+    first = 0
+    deadline_s = time.perf_counter() + _LIMIT_S
+    while first == 0:
+        worker.check()
+        if time.perf_counter() > deadline_s:
+            raise RuntimeError("the worker counts nothing")
+        time.sleep(0.02)
+        first = worker.events()
+    started_s, started_cpu_s = time.perf_counter(), worker.cpu_s()
+    asyncio.run(_wait_for_budgets(worker, broker, traffic, slos, prefix, watch))
+    return Taken(
+        worker.events() - first,
+        time.perf_counter() - started_s,
+        worker.cpu_s() - started_cpu_s,
+        worker.peak_mb(),
+    )
+
+
+async def _wait_for_budgets(
+    worker: Worker, broker: str, traffic: Traffic, slos: int, prefix: str, watch: Callable[[Worker], None]
+) -> None:
+    last, missing = format_ms(traffic.end_ms), slos
+    async with Tail([broker], {"budgets": f"{prefix}slo-budgets"}) as tail, asyncio.timeout(_LIMIT_S):
         while missing:
-            _check(worker, log)
+            worker.check()
             missing -= sum(1 for signal in await tail.read(0.5) if signal.record["evaluated_at"] == last)
-
-
-def _check(worker: subprocess.Popen[bytes], log: Path) -> None:
-    if worker.poll() is not None:
-        raise RuntimeError(f"the worker ended with {worker.returncode}:\n{log.read_text()[-2000:]}")
-
-
-def _events() -> int:
-    url = f"http://127.0.0.1:{_PORT}/metrics"
-    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith("burngate_events_total "):
-                return int(float(line.split()[1]))
-    return 0
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _CLOCK_HZ
-
-
-def _peak_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+            watch(worker)

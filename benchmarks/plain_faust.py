@@ -16,7 +16,7 @@ from pathlib import Path
 import faust
 from fastdigest import TDigest
 
-from benchmarks.traffic import PARTITIONS
+from benchmarks.producing import PARTITIONS
 
 WARM_UP = 200
 

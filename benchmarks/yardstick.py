@@ -15,7 +15,7 @@ import time
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.traffic import PARTITIONS
+from benchmarks.producing import PARTITIONS
 
 
 async def read(broker: str, topic: str, count: int) -> dict[str, float]:

@@ -23,6 +23,7 @@ from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.state import Held, StateStore
 from stream.model.stats import LatencyReading, Stats
+from stream.slo.catalog import Catalog
 from stream.slo.keeper import Keeper
 from stream.slo.readings import latency_reading, readings
 from stream.window.upsert import Verdict
@@ -37,6 +38,8 @@ BEHIND_S = 60.0
 CATCH_UP_EVERY_S = 1.0
 """Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
+READINGS_EVERY_S = 5.0
+"""For the metrics page: they go through all objectives, and while catching up there are many checkpoints."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -58,6 +61,8 @@ class Owner:
     applied_s: float = field(default_factory=time.monotonic)
     """When partials were last applied."""
     deleted_s: float = field(default_factory=time.monotonic)
+    read_s: float = -READINGS_EVERY_S
+    """When the readings for the metrics were taken."""
     is_waiting: bool = False
     """A checkpoint will be taken in a while."""
     latencies: tuple[LatencyReading, ...] = ()
@@ -121,7 +126,7 @@ class Windows:
                 await held.release()
                 return
             try:
-                keeper = Keeper(self.rules.catalog, self.max_series, held.records)
+                keeper = Keeper(self._catalog_of(tp), self.max_series, held.records)
             except ValueError as error:
                 await held.release()
                 raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
@@ -134,6 +139,9 @@ class Windows:
                 "took over partition %d in %.2f s: %d state records",
                 *(tp.partition, seconds, held.restored.record_count),
             )
+
+    def _catalog_of(self, tp: TP) -> Catalog:
+        return self.rules.catalog.of_partition(tp.partition, self.rules.partitions)
 
     async def _seek(self, consumer: Any, tp: TP, keeper: Keeper) -> int:
         oldest = (await consumer.beginning_offsets([tp]))[tp]
@@ -278,7 +286,9 @@ class Windows:
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
         self.stats.signals.update(signal.topic for signal in due)
-        self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
+        if owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
+            owner.read_s = owner.checkpoint_s
+            self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
         if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:
             owner.deleted_s = owner.checkpoint_s
             self.start(self.delete_below(tp, keeper.position))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -48,17 +49,47 @@ def glob_pattern(globs: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{one(glob)})" for glob in globs), re.DOTALL)
 
 
+def partition_of(namespace: str, service: str, partitions: int) -> int:
+    """The service's partition: CRC-32 of its key, the same on every worker and in every run."""
+    return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
+
+
 class Catalog:
     """The objectives, found by series. Rows are the objectives' places in file order."""
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
+    def __init__(self, objectives: Sequence[Objective], longest_window_s: int = 0) -> None:
+        """``longest_window_s``: the longest window that there is elsewhere."""
         self.objectives = tuple(objectives)
+        self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
         for row, objective in enumerate(self.objectives):
             self._of_service.setdefault((objective.namespace, objective.service), []).append(row)
         self._names = [column_name(o.sli) for o in self.objectives]
-        self._globs = [glob_pattern(o.endpoints) if o.endpoints else None for o in self.objectives]
+        self._globs: dict[int, re.Pattern[str]] = {}
+        """By row; those that name their endpoints plainly have none."""
+        self._named: dict[tuple[str, str, str], list[int]] = {}
+        """(namespace, service, endpoint) → rows that name it: a service may have hundreds of them."""
+        self._general: dict[tuple[str, str], list[int]] = {}
+        """(namespace, service) → rows for every endpoint, or for those that a glob matches."""
+        for row, objective in enumerate(self.objectives):
+            self._sort_in(row, objective)
+
+    def _sort_in(self, row: int, objective: Objective) -> None:
+        service = objective.namespace, objective.service
+        if objective.endpoints and not any("*" in glob or "?" in glob for glob in objective.endpoints):
+            for endpoint in dict.fromkeys(objective.endpoints):
+                self._named.setdefault((*service, endpoint), []).append(row)
+            return
+        if objective.endpoints:
+            self._globs[row] = glob_pattern(objective.endpoints)
+        self._general.setdefault(service, []).append(row)
+
+    def of_partition(self, partition: int, partitions: int) -> Catalog:
+        """The objectives of the services of one partition: each row costs memory and time at every tick. What
+        is too late is still told by the longest window of all."""
+        mine = [o for o in self.objectives if partition_of(o.namespace, o.service, partitions) == partition]
+        return Catalog(mine, self.longest_window_s)
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
@@ -66,12 +97,13 @@ class Catalog:
     def rows_of(self, series: SeriesKey) -> list[int]:
         """Rows of the objectives that look at a series."""
         namespace, service, endpoint, _, _, track = series
-        found = []
-        for row in self._of_service.get((namespace, service), ()):
-            tracks, glob = self.objectives[row].tracks, self._globs[row]
-            if (not tracks or track in tracks) and (glob is None or glob.fullmatch(endpoint)):
-                found.append(row)
-        return found
+        matching = [
+            row
+            for row in self._general.get((namespace, service), ())
+            if (glob := self._globs.get(row)) is None or glob.fullmatch(endpoint)
+        ]
+        found = sorted(matching + self._named.get((namespace, service, endpoint), []))
+        return [row for row in found if not (tracks := self.objectives[row].tracks) or track in tracks]
 
     def columns_of(self, series: SeriesKey) -> list[str]:
         """Names of the distinct SLI columns that the series feeds, in file order."""
@@ -88,7 +120,7 @@ class Catalog:
     @cached_property
     def longest_window_s(self) -> int:
         """The longest window of any SLO: time windows, alerting windows and slices."""
-        return max((longest_window_s(o) for o in self.objectives), default=0)
+        return max(self._longest_elsewhere_s, *(longest_window_s(o) for o in self.objectives), 0)
 
     @cached_property
     def longest_alerting_s(self) -> int:

@@ -76,6 +76,7 @@ class Evaluator:
         self.held_last_minute: set[int] = set()
         """Rows whose time window held an event at the last whole minute."""
         self._columns = self._rule_columns()
+        self._spared = np.array([_spared(plan) for plan in self.plans], np.float64)
         self._span_s = np.array([window_length_s(o) for o in objectives], np.int64)
         self._budget_slot = np.array(
             [ledger.windows.slot[row, o.window] for row, o in enumerate(objectives)], np.intp
@@ -179,18 +180,25 @@ class Evaluator:
 
     def _below(self, tick_s: int) -> tuple[set[int], set[int]]:
         """Rows whose budget is below their freeze and their rollback threshold."""
-        bad = self.ledger.windows.sums[self._budget_slot, BAD]
         freeze, rollback = set(), set()
-        for row in np.flatnonzero(bad).tolist():
+        for row in self._may_be_below().tolist():
             plan = self.plans[row]
-            if plan.freeze_below is None and plan.rollback_below is None:
-                continue
             now = budget(self.ledger, row, plan, tick_s)
             if plan.freeze_below is not None and now.below(plan.freeze_below):
                 freeze.add(row)
             if plan.rollback_below is not None and now.below(plan.rollback_below):
                 rollback.add(row)
         return freeze, rollback
+
+    def _may_be_below(self) -> NDArray[np.intp]:
+        """The rows that have to be looked at exactly: nearly all of them are far from their thresholds.
+
+        remaining_pct < x is 100·B > (100 − x)·allowed, and allowed is at least (1 − target/100)·N.
+        """
+        sums = self.ledger.windows.sums[self._budget_slot]
+        bad = sums[:, BAD_WHOLE] + sums[:, BAD_MICRO] / MILLION
+        least = self._spared * (sums[:, WHOLE] + sums[:, MICRO] / MILLION)
+        return np.flatnonzero((bad > 0) & (bad >= least * (1 - _CLOSE)))
 
     def _freezes(self, tick_s: int, below: set[int]) -> Iterator[Signal]:
         services: dict[tuple[str, str], list[int]] = {}
@@ -220,3 +228,12 @@ class Evaluator:
 
 _FALSE, _TRUE, _FROZEN = 0, 1, 2
 _VERDICTS = (Verdict.FALSE, Verdict.TRUE, Verdict.FROZEN)
+
+
+def _spared(plan: Plan) -> float:
+    """The error ratio below which a budget cannot be below either threshold; more than there can be without
+    thresholds."""
+    thresholds = [x for x in (plan.freeze_below, plan.rollback_below) if x is not None]
+    if not thresholds:
+        return 2.0
+    return float((100 - max(thresholds)) * plan.share.over / plan.share.under / 10_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,16 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import Availability
-from stream.slo.catalog import Catalog
+from stream.slo.catalog import Catalog, partition_of
 from stream.slo.sli import verdicts
 from stream.wire.frame import Interner, SeriesKey
 
 T = TypeVar("T", bound=np.generic)
-
-
-def partition_of(namespace: str, service: str, partitions: int) -> int:
-    """The service's partition: CRC-32 of its key, the same on every worker and in every run."""
-    return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
 
 
 MAX_STRANGERS = 5

@@ -156,6 +156,11 @@ class Ledger:
         for counted in self.slices.finish(tick_s):
             self._count_slice(counted)
 
+    def forget_versions(self, tick_s: int) -> None:
+        """Of services that are not heard of any more: those that are forget at every tick."""
+        for versions in self.versions.values():
+            versions.settle(tick_s)
+
     def earliest_pending(self) -> int | None:
         """The first pane that waits for its tick."""
         return min(self.pending, default=None)

@@ -116,6 +116,7 @@ class Shard:
             yield from self.percentiles.at(tick_s)
         if tick_s % HOUR_S == 0:
             held = {int(pair) for one in self.open.values() for pair in one.pairs.id}
+            self.ledger.forget_versions(tick_s)
             self.ledger.registry.forget_all_but(self.ledger.history.pairs() | held)
 
     def _next_tick(self, last_s: int) -> int | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
 from stream.window.panes import DAY_S, HOUR_S, MINUTE_S, window_start_s
+from stream.window.sums import MILLION
 
 Ints = NDArray[np.int64]
 
@@ -23,20 +25,48 @@ _LEVELS = ((HOUR_S, PANE_S, MINUTE_S), (6 * HOUR_S, MINUTE_S, 300), (3 * DAY_S, 
 
 @dataclass(slots=True)
 class Cells:
-    """Distinct pairs in ascending order, with their counts in millionths."""
+    """Distinct pairs in ascending order, with their counts in units of so many millionths."""
 
-    pair: Ints
-    weight: Ints
-    bad_weight: Ints
+    pair: NDArray[np.signedinteger[Any]]
+    weight: NDArray[np.signedinteger[Any]]
+    bad_weight: NDArray[np.signedinteger[Any]]
+    unit: int = 1
+    is_narrow: bool = False
+    """Each column has the narrowest type that holds it: nearly all of a worker's history is at rest."""
 
     @classmethod
     def summed(cls, parts: Iterable[Cells]) -> Cells:
-        parts = list(parts)
+        parts = [part.wide() for part in parts]
         pair, place = np.unique(np.concatenate([p.pair for p in parts]), return_inverse=True)
         weight, bad_weight = np.zeros(len(pair), np.int64), np.zeros(len(pair), np.int64)
         np.add.at(weight, place, np.concatenate([p.weight for p in parts]))
         np.add.at(bad_weight, place, np.concatenate([p.bad_weight for p in parts]))
         return cls(pair, weight, bad_weight)
+
+    def wide(self) -> Cells:
+        """In millionths, as int64."""
+        if self.unit == 1 and not self.is_narrow:
+            return self
+        return Cells(
+            self.pair.astype(np.int64),
+            self.weight.astype(np.int64) * self.unit,
+            self.bad_weight.astype(np.int64) * self.unit,
+        )
+
+    def narrowed(self) -> Cells:
+        """A fifth of the room, where nothing was sampled."""
+        if self.is_narrow:
+            return self
+        is_whole = not (self.weight % MILLION).any() and not (self.bad_weight % MILLION).any()
+        unit = MILLION if is_whole else 1
+        return Cells(
+            _narrow(self.pair), _narrow(self.weight // unit), _narrow(self.bad_weight // unit), unit, True
+        )
+
+
+def _narrow(column: NDArray[np.signedinteger[Any]]) -> NDArray[np.signedinteger[Any]]:
+    low, high = int(column.min(initial=0)), int(column.max(initial=0))
+    return column.astype(np.result_type(np.min_scalar_type(min(low, -1)), np.min_scalar_type(-high - 1)))
 
 
 class History:
@@ -62,7 +92,7 @@ class History:
         parts.append(cells)
         self.dirty.add(place)
         if len(parts) > 16:
-            self._panes[place] = [Cells.summed(parts)]
+            self._panes[place] = [Cells.summed(parts).narrowed()]
 
     def totals(self, pairs: Ints, tick_s: int, window_s: int) -> tuple[list[int], list[int]]:
         """(weight, bad weight) of each of the sorted pairs over the window ending at the tick."""
@@ -74,8 +104,8 @@ class History:
                 at = np.searchsorted(cells.pair, pairs)
                 at[at == len(cells.pair)] = 0
                 for i in np.flatnonzero(cells.pair[at] == pairs):
-                    weight[i] += int(cells.weight[at[i]])
-                    bad_weight[i] += int(cells.bad_weight[at[i]])
+                    weight[i] += int(cells.weight[at[i]]) * cells.unit
+                    bad_weight[i] += int(cells.bad_weight[at[i]]) * cells.unit
         return weight, bad_weight
 
     def move_to(self, tick_s: int) -> None:
@@ -108,17 +138,17 @@ class History:
         return window_start_s(tick_s, self.longest_s)
 
     def _summed(self, parts: list[Cells]) -> Cells:
-        if len(parts) > 1:
-            parts[:] = [Cells.summed(parts)]
+        if len(parts) > 1 or not parts[0].is_narrow:
+            parts[:] = [(Cells.summed(parts) if len(parts) > 1 else parts[0]).narrowed()]
         return parts[0]
 
     def get(self, place: tuple[int, int]) -> Cells | None:
-        """The cells of one pane, summed; None when it is gone."""
+        """The cells of one pane, summed and in millionths; None when it is gone."""
         parts = self._panes.get(place)
-        return self._summed(parts) if parts else None
+        return self._summed(parts).wide() if parts else None
 
     def restore(self, place: tuple[int, int], cells: Cells) -> None:
-        self._panes[place] = [cells]
+        self._panes[place] = [cells.narrowed()]
 
     def places(self) -> list[tuple[int, int]]:
         """(grid, start) of every pane."""
@@ -126,4 +156,5 @@ class History:
 
     def pairs(self) -> set[int]:
         """Every pair that some pane still holds."""
-        return {int(p) for parts in self._panes.values() for cells in parts for p in cells.pair}
+        held = [cells.pair.astype(np.int64) for parts in self._panes.values() for cells in parts]
+        return set(np.unique(np.concatenate(held)).tolist()) if held else set()

@@ -92,7 +92,8 @@ class Minutes:
         opened = (digests for by_minute in self._open.values() for digests in by_minute.values())
         folded = (digests for parts in self._folded.values() for digests in parts)
         blocks = self._blocks.values()
-        return {int(key) for digests in chain(opened, folded, blocks) for key in digests.keys}
+        held = [digests.keys for digests in chain(opened, folded, blocks)]
+        return set(np.unique(np.concatenate(held)).tolist()) if held else set()
 
     def folded(self) -> list[int]:
         """Minutes that hold folded digests."""

@@ -23,9 +23,8 @@ from stream.model.objective import (
     Rolling,
     Slices,
 )
-from stream.slo.catalog import Catalog
+from stream.slo.catalog import Catalog, partition_of
 from stream.slo.intake import Intake, Refused, Sending
-from stream.slo.judge import partition_of
 from stream.slo.keeper import Keeper
 from stream.slo.lexicon import Lexicon
 from stream.window import chunk

@@ -18,8 +18,7 @@ from oracle.objectives import matches_glob, verdict
 
 from stream.model.objective import GRPC_CODES, Availability, Latency, Objective, Rolling
 from stream.slo import lexicon as lexicons
-from stream.slo.catalog import Catalog
-from stream.slo.judge import partition_of
+from stream.slo.catalog import Catalog, partition_of
 from stream.slo.lexicon import Lexicon
 from stream.slo.sli import BAD, GOOD, UNCOUNTED, column_name, judge_outcome
 from stream.slo.tally import tally
