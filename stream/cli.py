@@ -21,8 +21,7 @@ import typer
 import typer.core
 
 from stream.errors import UserError
-
-INTERRUPTED = 130
+from stream.interrupts import INTERRUPTED, end_at_once, raise_again
 
 
 class _Commands(typer.core.TyperGroup):
@@ -74,6 +73,7 @@ def main() -> None:
         try:
             app(prog_name="burngate")
         finally:
+            end_at_once()
             sys.stdout.flush()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO):
@@ -211,6 +211,7 @@ def replay(
     """Run recorded events through SLOs, without Kafka."""
     from stream.replay import run
 
+    raise_again()
     return run(slos, inputs, output)
 
 
@@ -253,6 +254,7 @@ def demo(
     """Watch a small shop have an incident, on a real local Kafka."""
     from stream.demo import run
 
+    raise_again()
     return run(headless=headless, duration_s=duration, keep_running=keep_running, seed=seed)
 
 
@@ -309,6 +311,7 @@ def kafka(
     """
     from stream.kafka.local import serve
 
+    raise_again()
     serve(data_dir, port, _say)
     return 0
 

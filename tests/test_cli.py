@@ -134,6 +134,30 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("command", ["--help", "worker", "demo", "settings", "validate", "replay"])
+def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(command: str) -> None:
+    """The signal comes with the first import, the 20th, and so on."""
+    code = (
+        "import builtins, os, signal, sys\n"
+        "real, left = builtins.__import__, int({left})\n"
+        "def slow(*args, **kwargs):\n"
+        "    global left\n"
+        "    left -= 1\n"
+        "    if left == 0: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(*args, **kwargs)\n"
+        "sys.argv[1:] = [{command!r}]\n"
+        "import stream.__main__ as entry\n"
+        "builtins.__import__ = slow\n"
+        "entry.main()\n"
+    )
+    for left in (1, 20, 300, 1000):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(left=left, command=command)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (130, ""), left
+
+
 @pytest.mark.broker
 def test_the_local_kafka_says_when_it_is_ready_and_goes_on_sigterm() -> None:
     process = subprocess.Popen(
