@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 import typer.core
 
-from stream.errors import UserError
+from stream.errors import UsageError, UserError
 from stream.interrupts import INTERRUPTED, end_at_once, raise_again
 
 
@@ -301,7 +301,7 @@ def load(
 def kafka(
     port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 for a free one.")] = 9092,
     data_dir: Annotated[
-        Optional[Path],  # noqa: UP045 - evaluated at run time
+        Optional[str],  # noqa: UP045 - evaluated at run time
         typer.Option(metavar="DIR", help="Keeps the topics for the next start; without one nothing is kept."),
     ] = None,
 ) -> int:
@@ -311,8 +311,10 @@ def kafka(
     """
     from stream.kafka.local import serve
 
+    if data_dir == "":  # as a variable that is not set gives it; a Path would be the current directory
+        raise UsageError("--data-dir '': a directory is expected")
     raise_again()
-    serve(data_dir, port, _say)
+    serve(None if data_dir is None else Path(data_dir), port, _say)
     return 0
 
 

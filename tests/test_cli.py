@@ -67,6 +67,7 @@ def test_the_version_is_the_packages() -> None:
         ["validate", "/no/such/path"],
         ["kafka", "--port", "x"],
         ["kafka", "--port", "70000"],
+        ["kafka", "--data-dir", ""],
     ],
 )
 def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]) -> None:
