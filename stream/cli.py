@@ -238,7 +238,7 @@ def demo(
     ] = False,
     duration: Annotated[
         Optional[float],  # noqa: UP045 - evaluated at run time
-        typer.Option(metavar="SECONDS", min=1, help="How long it runs, by the clock."),
+        typer.Option(metavar="SECONDS", help="How long it runs, by the clock: 5 to 3600; by default 60."),
     ] = None,
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Go on after the story until Ctrl-C.")
