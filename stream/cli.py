@@ -34,18 +34,20 @@ class _Commands(typer.core.TyperGroup):
     """Ends with what a command returns, and shows the users' faults as text, never as a traceback."""
 
     def invoke(self, ctx: Any) -> NoReturn:
+        status, fault = 0, None
         try:
-            status = super().invoke(ctx)
+            try:
+                status = super().invoke(ctx)
+            except UserError as error:
+                status, fault = error.exit_code, str(error)
             sys.stdout.flush()
-        except UserError as error:
-            _say(str(error))
-            status = error.exit_code
         except KeyboardInterrupt:
             status = INTERRUPTED
         except BrokenPipeError:
             # The reader of our output, such as head, has seen enough; nothing may be left to flush at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 0
+        if fault is not None:
+            _say(fault)
         raise SystemExit(status)
 
 
@@ -117,6 +119,12 @@ def _burngate(
     ] = False,
 ) -> None:
     pass
+
+
+def _print_json(value: object) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
 def _say(line: str) -> None:
@@ -219,13 +227,16 @@ def validate(
     report_format: FormatOption = Format.text,
 ) -> int:
     """Check SLO files and list every problem with its place."""
-    from stream.config import check_paths, render_json, render_text
+    from stream.config import MissingPathsError, check_paths, render_json, render_missing, render_text
 
-    report = check_paths(paths)
+    try:
+        report = check_paths(paths)
+    except MissingPathsError as error:
+        if report_format is Format.json:
+            _print_json(render_missing(error.paths))
+        raise
     if report_format is Format.json:
-        import orjson
-
-        typer.echo(orjson.dumps(render_json(report), option=orjson.OPT_INDENT_2))
+        _print_json(render_json(report))
     else:
         typer.echo(render_text(report))
     return 1 if report.problems else 0
@@ -316,14 +327,10 @@ def _settings(
     """Show every setting, its value and where that comes from; exit 1 where a worker would."""
     rows, problems = explain(options)
     if report_format is Format.json:
-        import orjson
-
-        told = {"settings": [row.as_json() for row in rows], "problems": problems}
-        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        _print_json({"settings": [row.as_json() for row in rows], "problems": problems})
     else:
         _show_settings(rows)
     if problems:
-        sys.stdout.flush()
         raise SettingsError("\n".join(problems))
     return 0
 

@@ -35,8 +35,9 @@ from stream.setting_values import (
 
 PREFIX = "BURNGATE_"
 OTHER_VARIABLES = {
-    "BURNGATE_KAFKA": "HOST:PORT of a running Kafka for the demo and the tests, instead of a local one",
-    "BURNGATE_REQUIRE_INTEROP": "1: a test that needs other programs fails where they are missing",
+    "BURNGATE_KAFKA": "HOST:PORT of a running Kafka, for the demo and the tests, instead of a local one. "
+    "It is spoken to plainly.",
+    "BURNGATE_REQUIRE_INTEROP": "With 1 a test that needs other programs fails where they are missing.",
 }
 """Variables that are not the worker's, and what they are for."""
 
@@ -295,6 +296,13 @@ def markdown_table() -> str:
         if setting.option and setting.boolean:
             option = f"`{setting.option}` / `--no-{setting.option.removeprefix('--')}`"
         lines.append(f"| {option} | `{setting.variable}` | {default} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table_of_others() -> str:
+    """The README's table of variables that are not the worker's."""
+    lines = ["| Variable | What it does |", "|---|---|"]
+    lines += [f"| `{name}` | {what} |" for name, what in OTHER_VARIABLES.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -144,6 +144,15 @@ def test_validate_lists_problems_and_exits_1_or_0(tmp_path: Path) -> None:
     assert told["problems"]
 
 
+def test_validate_prints_json_for_paths_that_do_not_exist_too(tmp_path: Path) -> None:
+    missing = [str(tmp_path / name) for name in ("a", "b")]
+    done = burngate("validate", "--format", "json", str(ROOT / "deploy" / "slos"), *missing)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["valid"]) == (2, False)
+    assert [problem["file"] for problem in told["problems"]] == missing
+    assert done.stderr == "".join(f"{path}: no such file or directory\n" for path in missing)
+
+
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
     fifo = tmp_path / "slos.yaml"
     os.mkfifo(fifo)
