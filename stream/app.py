@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sized
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -45,7 +45,7 @@ def run_worker(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Raises UserError for what ends it otherwise."""
     set_up_logging(settings.log_format, settings.log_level)
     objectives = load_objectives(settings.slos)
-    log.info("%d SLOs from %s", len(objectives), ", ".join(map(str, settings.slos)))
+    log.info("%s from %s", _slos(objectives), ", ".join(map(str, settings.slos)))
     _few_collections()
     asyncio.run(Worker(settings, Rules(objectives, settings.partitions)).run())
     return 0
@@ -189,7 +189,9 @@ class Worker:
             if objectives != self.rules.catalog.objectives:
                 self.rules.replace(objectives)
                 await self.windows.reload(self.app.consumer)
-                log.info("%d SLOs in use after a change of the files", len(objectives))
+                log.info("%s in use after a change of the files", _slos(objectives))
+            elif not self.stats.slo_files_valid:
+                log.info("the SLO files are good again, and say what is in use: %s", _slos(objectives))
             self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
 
     async def _watch_progress(self, stop: asyncio.Event) -> None:
@@ -279,6 +281,10 @@ def _end_at_once(error: UserError) -> NoReturn:
 
 async def _delete(admin: Admin, tp: TP, offset: int) -> None:
     await admin.delete_records(tp.topic, tp.partition, offset)
+
+
+def _slos(objectives: Sized) -> str:
+    return f"{len(objectives)} SLO{'' if len(objectives) == 1 else 's'}"
 
 
 def _fingerprint(paths: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:

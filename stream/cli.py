@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -20,27 +20,34 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 import typer.core
 
-from stream.errors import UserError
+from stream.errors import UsageError, UserError
+from stream.interrupts import INTERRUPTED, end_at_once, raise_again
+from stream.setting_values import SettingsError
+from stream.settings import LOAD_NAMES, REPLAY_NAMES, Row, definitions, explain, load_part
+from stream.settings import load as load_settings
 
-INTERRUPTED = 130
+_LEAST_WITH_HELP = 80
+"""Columns that ``burngate settings`` needs to say what each one is for."""
 
 
 class _Commands(typer.core.TyperGroup):
     """Ends with what a command returns, and shows the users' faults as text, never as a traceback."""
 
     def invoke(self, ctx: Any) -> NoReturn:
+        status, fault = 0, None
         try:
-            status = super().invoke(ctx)
+            try:
+                status = super().invoke(ctx)
+            except UserError as error:
+                status, fault = error.exit_code, str(error)
             sys.stdout.flush()
-        except UserError as error:
-            _say(str(error))
-            status = error.exit_code
         except KeyboardInterrupt:
             status = INTERRUPTED
         except BrokenPipeError:
             # The reader of our output, such as head, has seen enough; nothing may be left to flush at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 0
+        if fault is not None:
+            _say(fault)
         raise SystemExit(status)
 
 
@@ -67,6 +74,9 @@ class Format(StrEnum):
     json = "json"
 
 
+FormatOption = Annotated[Format, typer.Option("--format", help="For people or for programs.")]
+
+
 def main() -> None:
     """Run the command line and exit."""
     _open_what_is_closed()
@@ -74,6 +84,7 @@ def main() -> None:
         try:
             app(prog_name="burngate")
         finally:
+            end_at_once()
             sys.stdout.flush()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EIO):
@@ -110,20 +121,26 @@ def _burngate(
     pass
 
 
+def _print_json(value: object) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _with_settings(command: Callable[[dict[str, Any]], int]) -> Callable[..., int]:
-    """A command with an option for each setting; ``command`` gets those that were given, by name.
+def _with_settings(command: Callable[..., int], only: Sequence[str] | None = None) -> Callable[..., int]:
+    """A command with an option for each setting, or for those named, besides the options of its own.
 
-    The options' values are checked by :mod:`stream.settings`, together with the environment's.
+    ``command`` gets the settings that were given by name, in its first parameter. Their values are checked by
+    :mod:`stream.settings`, together with the environment's.
     """
-    from stream.settings import definitions
-
-    parameters = []
+    own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
     for setting in definitions():
-        if setting.option is None:
+        if setting.option is None or (only is not None and setting.name not in only):
             continue
         default = f" [default: {setting.default}]" if setting.default and not setting.boolean else ""
         names = [setting.option]
@@ -147,7 +164,8 @@ def _with_settings(command: Callable[[dict[str, Any]], int]) -> Callable[..., in
 
     @functools.wraps(command)
     def wrapper(**options: Any) -> int:
-        return command(options)
+        kept = {parameter.name: options.pop(parameter.name) for parameter in own}
+        return command(options, **kept)
 
     del wrapper.__wrapped__  # typer follows it to the signature
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -162,41 +180,19 @@ def _worker(options: dict[str, Any]) -> int:
     SIGTERM stops it in an orderly way.
     """
     from stream.logs import faults_as_lines
-    from stream.settings import load
 
     with faults_as_lines(options.get("log_format") or os.environ.get("BURNGATE_LOG_FORMAT"), "stream.app"):
-        settings = load(options)
+        settings = load_settings(options)
         from stream.app import run_worker
 
         return run_worker(settings)
 
 
-def _settings(options: dict[str, Any]) -> int:
-    """Show every setting: its value and where that comes from."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from stream.setting_values import SettingsError
-    from stream.settings import explain
-
-    rows, problems = explain(options)
-    table = Table("Setting", "Value", "Source", "What it does", box=box.SIMPLE)
-    for row in rows:
-        name = row.setting.option or row.setting.variable
-        table.add_row(name, row.value, row.source, row.setting.help)
-    # A file or a pipe has no width to fit in.
-    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return 0
-
-
 app.command("worker")(_with_settings(_worker))
 
 
-@app.command()
-def replay(
+def _replay(
+    options: dict[str, Any],
     slos: SloPaths,
     inputs: Annotated[
         list[str],
@@ -213,7 +209,17 @@ def replay(
     """Run recorded events through SLOs, without Kafka."""
     from stream.replay import run
 
-    return run(slos, inputs, output)
+    try:
+        settings = load_part(options, REPLAY_NAMES)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    raise_again()
+    return run(
+        slos, inputs, output, allowed_lateness=settings.allowed_lateness, max_series=settings.max_series
+    )
+
+
+app.command("replay")(_with_settings(_replay, REPLAY_NAMES))
 
 
 @app.command()
@@ -221,18 +227,19 @@ def validate(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH…", help="SLO files or directories.", show_default=False)
     ],
-    report_format: Annotated[
-        Format, typer.Option("--format", help="For people or for programs.")
-    ] = Format.text,
+    report_format: FormatOption = Format.text,
 ) -> int:
     """Check SLO files and list every problem with its place."""
-    from stream.config import check_paths, render_json, render_text
+    from stream.config import MissingPathsError, check_paths, render_json, render_missing, render_text
 
-    report = check_paths(paths)
+    try:
+        report = check_paths(paths)
+    except MissingPathsError as error:
+        if report_format is Format.json:
+            _print_json(render_missing(error.paths))
+        raise
     if report_format is Format.json:
-        import orjson
-
-        typer.echo(orjson.dumps(render_json(report), option=orjson.OPT_INDENT_2))
+        _print_json(render_json(report))
     else:
         typer.echo(render_text(report))
     return 1 if report.problems else 0
@@ -245,7 +252,7 @@ def demo(
     ] = False,
     duration: Annotated[
         Optional[float],  # noqa: UP045 - evaluated at run time
-        typer.Option(metavar="SECONDS", min=1, help="How long it runs, by the clock."),
+        typer.Option(metavar="SECONDS", help="How long it runs, by the clock: 5 to 3600; by default 60."),
     ] = None,
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Go on after the story until Ctrl-C.")
@@ -255,17 +262,12 @@ def demo(
     """Watch a small shop have an incident, on a real local Kafka."""
     from stream.demo import run
 
+    raise_again()
     return run(headless=headless, duration_s=duration, keep_running=keep_running, seed=seed)
 
 
-@app.command()
-def load(
-    brokers: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Kafka's brokers to start from, separated by commas.")
-    ],
-    topic_prefix: Annotated[
-        str, typer.Option(metavar="PREFIX", help="Goes before the topic's name.", show_default=False)
-    ] = "",
+def _load(
+    options: dict[str, Any],
     rate: Annotated[
         float, typer.Option(metavar="N", help="Events a second of event time, in the mean.")
     ] = 200.0,
@@ -276,32 +278,35 @@ def load(
         Optional[float],  # noqa: UP045 - evaluated at run time
         typer.Option(metavar="SECONDS", help="How long, by the clock; without it until SIGTERM or Ctrl-C."),
     ] = None,
-    partitions: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Partitions of the topic, if it has to be created.")
-    ] = 8,
     seed: Annotated[int, typer.Option(help="Another one gives other traffic, the same one the same.")] = 1,
 ) -> int:
     """Play the demo's shop into request-events, to try a worker with."""
     from stream.demo import load as play
-    from stream.setting_values import parse_brokers
+    from stream.kafka.security import security_of
 
+    settings = load_part(options, LOAD_NAMES)
     return play(
-        parse_brokers(brokers),
+        settings.brokers,
         rate=rate,
         duration_s=duration,
         speed=speed,
         seed=seed,
-        topic_prefix=topic_prefix,
-        partitions=partitions,
+        topic_prefix=settings.topic_prefix,
+        partitions=settings.partitions,
+        connect_timeout_s=settings.connect_timeout.total_seconds(),
+        security=security_of(settings),
         report=_say,
     )
+
+
+app.command("load")(_with_settings(_load, LOAD_NAMES))
 
 
 @app.command()
 def kafka(
     port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1; 0 for a free one.")] = 9092,
     data_dir: Annotated[
-        Optional[Path],  # noqa: UP045 - evaluated at run time
+        Optional[str],  # noqa: UP045 - evaluated at run time
         typer.Option(metavar="DIR", help="Keeps the topics for the next start; without one nothing is kept."),
     ] = None,
 ) -> int:
@@ -311,8 +316,43 @@ def kafka(
     """
     from stream.kafka.local import serve
 
-    serve(data_dir, port, _say)
+    if data_dir == "":  # as a variable that is not set gives it; a Path would be the current directory
+        raise UsageError("--data-dir '': a directory is expected")
+    raise_again()
+    serve(None if data_dir is None else Path(data_dir), port, _say)
     return 0
+
+
+def _settings(
+    options: dict[str, Any],
+    report_format: FormatOption = Format.text,
+) -> int:
+    """Show every setting, its value and where that comes from; exit 1 where a worker would."""
+    rows, problems = explain(options)
+    if report_format is Format.json:
+        _print_json({"settings": [row.as_json() for row in rows], "problems": problems})
+    else:
+        _show_settings(rows)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return 0
+
+
+def _show_settings(rows: Sequence[Row]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    # A file or a pipe has no width to fit in.
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if fits else 200, markup=False, highlight=False)
+    columns = [Column("Setting", no_wrap=True), Column("Value", overflow="fold"), Column("Source")]
+    with_help = console.width >= _LEAST_WITH_HELP
+    table = Table(*columns, *(["What it does"] if with_help else []), box=box.SIMPLE)
+    for row in rows:
+        cells = [row.setting.option or row.setting.variable, row.value, row.source, row.setting.help]
+        table.add_row(*cells[: len(table.columns)])
+    console.print(table)
 
 
 app.command("settings")(_with_settings(_settings))

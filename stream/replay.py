@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ import numpy as np
 from stream.config import load_objectives
 from stream.errors import UsageError
 from stream.inputs import Block, blocks, check_inputs
-from stream.pipeline import Feed
+from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
@@ -57,23 +58,44 @@ class Summary:
         )
 
 
-def run(slos: Sequence[Path], inputs: Sequence[str], output: Path, progress: Progress | None = None) -> int:
+def run(
+    slos: Sequence[Path],
+    inputs: Sequence[str],
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    allowed_lateness: timedelta = ALLOWED_LATENESS,
+    max_series: int = MAX_SERIES,
+) -> int:
     """Replay files through the SLOs into ``<topic>.ndjson`` files; prints a summary to stderr.
 
     Raises ConfigError for SLO files, UsageError for inputs and for an output that cannot be written; then
     nothing is written.
     """
     with _progress_bar() as shown:
-        summary = replay(slos, inputs, output, progress or shown)
+        summary = replay(
+            slos,
+            inputs,
+            output,
+            progress or shown,
+            allowed_lateness=allowed_lateness,
+            max_series=max_series,
+        )
     print(summary, file=sys.stderr)  # noqa: T201 — the summary is what the command says
     return 0
 
 
 def replay(
-    slos: Sequence[Path], inputs: Sequence[str], output: Path, progress: Progress | None = None
+    slos: Sequence[Path],
+    inputs: Sequence[str],
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    allowed_lateness: timedelta = ALLOWED_LATENESS,
+    max_series: int = MAX_SERIES,
 ) -> Summary:
     """As :func:`run`, and returns the summary instead of printing it."""
-    feed = Feed(load_objectives(slos))
+    feed = Feed(load_objectives(slos), allowed_lateness, max_series)
     check_inputs(inputs)
     _check_not_overwritten(inputs, output)
     summary, started = Summary(), time.perf_counter()

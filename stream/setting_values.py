@@ -69,16 +69,16 @@ def _broker(value: str) -> str:
     return value
 
 
-def parse_brokers(text: str) -> tuple[str, ...]:
-    """Brokers separated by commas. Raises :class:`SettingsError` for those that are none."""
+def parse_brokers(text: str, name: str = "--brokers") -> tuple[str, ...]:
+    """Brokers separated by commas. Raises :class:`SettingsError`, with ``name``, for what is none."""
     brokers, problems = [part.strip() for part in text.split(",") if part.strip()], []
     for broker in brokers:
         try:
             _broker(broker)
         except ValueError as error:
-            problems.append(f"--brokers: {error}")
+            problems.append(f"{name}: {error}")
     if problems or not brokers:
-        raise SettingsError("\n".join(problems or ["--brokers: must name at least one"]))
+        raise SettingsError("\n".join(problems or [f"{name}: must name at least one"]))
     return tuple(brokers)
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.setting_values import (
@@ -33,8 +35,9 @@ from stream.setting_values import (
 
 PREFIX = "BURNGATE_"
 OTHER_VARIABLES = {
-    "BURNGATE_KAFKA": "HOST:PORT of a running Kafka for the demo and the tests, instead of a local one",
-    "BURNGATE_REQUIRE_INTEROP": "1: a test that needs other programs fails where they are missing",
+    "BURNGATE_KAFKA": "HOST:PORT of a running Kafka, for the demo and the tests, instead of a local one. "
+    "It is spoken to plainly.",
+    "BURNGATE_REQUIRE_INTEROP": "With 1 a test that needs other programs fails where they are missing.",
 }
 """Variables that are not the worker's, and what they are for."""
 
@@ -47,12 +50,14 @@ _LINK_HINT = "set by Kubernetes for a Service of that name? Switch that off with
 _S, _H = timedelta(seconds=1), timedelta(hours=1)
 
 
-class Settings(BaseSettings):
-    """Everything that a worker can be told. ``json_schema_extra`` has the option's metavar."""
-
+class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_default=False
     )
+
+
+class Settings(_FromEnvironment):
+    """Everything that a worker can be told. ``json_schema_extra`` has the option's metavar."""
 
     brokers: Brokers = Field(
         description="Kafka's brokers to start from, separated by commas.",
@@ -225,6 +230,26 @@ def load(options: Mapping[str, Any]) -> Settings:
     return settings
 
 
+LOAD_NAMES = (
+    "brokers", "topic_prefix", "partitions", "connect_timeout", "security_protocol", "sasl_mechanism",
+    "sasl_username", "sasl_password", "ssl_cafile", "ssl_certfile", "ssl_keyfile",
+)  # fmt: skip
+"""The settings that ``burngate load`` shares with the worker."""
+REPLAY_NAMES = ("allowed_lateness", "max_series")
+"""Those that ``burngate replay`` does."""
+
+
+def load_part(options: Mapping[str, Any], names: Sequence[str]) -> Settings:
+    """As :func:`load` for a command that has these settings alone.
+
+    The rest is as by default whatever the environment says; what has no default is not there.
+    """
+    settings, problems = _read(options, names)
+    if settings is None or problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of ``burngate settings``. ``source``: the option, the variable, ``default`` or ``not set``."""
@@ -233,13 +258,21 @@ class Row:
     value: str
     source: str
 
+    def as_json(self) -> dict[str, str | None]:
+        """The same for programs; null is what there is none of."""
+        return {
+            "name": self.setting.name,
+            "option": self.setting.option,
+            "variable": self.setting.variable,
+            "value": self.value or None,
+            "source": self.source,
+            "help": self.setting.help,
+        }
+
 
 def explain(options: Mapping[str, Any]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Every setting with its value and where that comes from, secrets masked; and every fault.
-
-    A required setting that is not set is no fault here.
-    """
-    settings, problems = _read(options, required=False)
+    """Every setting with its value and where that comes from, secrets masked; and every fault."""
+    settings, problems = _read(options)
     rows = []
     for setting in definitions():
         raw, source = _raw(setting, options)
@@ -266,6 +299,13 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def markdown_table_of_others() -> str:
+    """The README's table of variables that are not the worker's."""
+    lines = ["| Variable | What it does |", "|---|---|"]
+    lines += [f"| `{name}` | {what} |" for name, what in OTHER_VARIABLES.items()]
+    return "\n".join(lines) + "\n"
+
+
 def shown(value: Any) -> str:
     """A value as a user would write it."""
     if value is None:
@@ -279,12 +319,14 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def _read(options: Mapping[str, Any], required: bool = True) -> tuple[Settings | None, list[str]]:
+def _read(
+    options: Mapping[str, Any], names: Sequence[str] | None = None
+) -> tuple[Settings | None, list[str]]:
     given = {name: value for name, value in options.items() if value not in (None, [], ())}
     problems = [*_unknown_variables()]
     settings = None
     try:
-        settings = Settings(**given)
+        settings = Settings(**given) if names is None else _part(given, names)
         problems += _contradictions(settings)
     except ValidationError as error:
         by_name = {setting.name: setting for setting in definitions()}
@@ -293,22 +335,41 @@ def _read(options: Mapping[str, Any], required: bool = True) -> tuple[Settings |
             setting = by_name[str(fault["loc"][0])]
             if fault["type"] == "too_short" and sum(other["loc"][0] == setting.name for other in faults) > 1:
                 continue  # its items, left out, have been named
-            if fault["type"] != "missing":
-                problems.append(_faulty(setting, options, fault["msg"]))
-            elif required:
+            if fault["type"] == "missing":
                 problems.append(f"{setting.option} is missing (or {setting.variable}): {setting.help}")
+            else:
+                problems.append(_faulty(setting, options, fault))
     return settings, problems
 
 
-def _faulty(setting: Setting, options: Mapping[str, Any], message: str) -> str:
+def _part(given: Mapping[str, Any], names: Sequence[str]) -> Settings:
+    fields: dict[str, Any] = {name: _annotated(Settings.model_fields[name]) for name in names}
+    part = create_model("Part", __base__=_FromEnvironment, **fields)(**given)
+    return Settings.model_construct(part.model_fields_set, **{name: getattr(part, name) for name in names})
+
+
+def _annotated(field: FieldInfo) -> tuple[Any, FieldInfo]:
+    return field.annotation, copy(field)
+
+
+_WORDS = {
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "bool_parsing": "must be true or false",
+    "too_short": "must name at least one",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "value_error": "{error}",
+    "assertion_error": "{error}",
+}
+"""What we say of pydantic's kinds of faults, where its own words are those of a programmer."""
+
+
+def _faulty(setting: Setting, options: Mapping[str, Any], fault: ErrorDetails) -> str:
     raw, source = _raw(setting, options)
-    text = message.removeprefix("Value error, ")
-    text = re.sub(r"^Input should be ", "must be ", text)
-    for kind in ("integer", "boolean"):
-        if text.startswith(f"must be a valid {kind}"):
-            text = {"integer": "must be an integer", "boolean": "must be true or false"}[kind]
-    if text.startswith("Tuple should have at least 1"):
-        text = "must name at least one"
+    text = re.sub(r"^(Value|Input) should be ", "must be ", fault["msg"])
+    if fault["type"] in _WORDS:
+        text = _WORDS[fault["type"]].format(**fault.get("ctx", {}))
     value = "" if setting.secret else f" {shown(raw)!r}:"
     hint = f" ({_LINK_HINT})" if _SERVICE_ADDRESS.match(str(raw)) else ""
     return f"{source}:{value} {text}{hint}"

@@ -67,6 +67,7 @@ def test_the_version_is_the_packages() -> None:
         ["validate", "/no/such/path"],
         ["kafka", "--port", "x"],
         ["kafka", "--port", "70000"],
+        ["kafka", "--data-dir", ""],
     ],
 )
 def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]) -> None:
@@ -101,11 +102,33 @@ def test_settings_are_shown_with_their_sources() -> None:
     assert rows["--app"] == ["burngate", "default"]
 
 
-def test_settings_with_a_fault_are_shown_and_the_fault_named() -> None:
-    done = burngate("settings", BURNGATE_PARTITIONS="x")
+def test_settings_with_faults_are_shown_and_end_as_a_worker_would() -> None:
+    done = burngate("settings", "--brokers", "a:1", BURNGATE_PARTITIONS="x")
     assert done.returncode == 1
     assert "--metrics-port" in done.stdout
-    assert done.stderr == "BURNGATE_PARTITIONS: 'x': must be an integer\n"
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "--slos is missing (or BURNGATE_SLOS)",
+        "BURNGATE_PARTITIONS",
+    ]
+
+
+def test_settings_are_there_for_programs_too() -> None:
+    done = burngate("settings", "--format", "json", "--slos", "a", BURNGATE_SASL_PASSWORD="geheim")
+    told = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == told["problems"]
+    by_name = {row["name"]: row for row in told["settings"]}
+    assert (by_name["slos"]["value"], by_name["slos"]["source"]) == ("a", "--slos")
+    assert (by_name["brokers"]["value"], by_name["brokers"]["source"]) == (None, "not set")
+    assert by_name["sasl_password"]["option"] is None
+    assert "geheim" not in done.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 132])
+def test_settings_fit_the_columns_given(columns: int) -> None:
+    done = burngate("settings", "--brokers", "a:1", "--slos", "a", COLUMNS=str(columns))
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= columns
 
 
 def test_validate_lists_problems_and_exits_1_or_0(tmp_path: Path) -> None:
@@ -121,6 +144,15 @@ def test_validate_lists_problems_and_exits_1_or_0(tmp_path: Path) -> None:
     assert told["problems"]
 
 
+def test_validate_prints_json_for_paths_that_do_not_exist_too(tmp_path: Path) -> None:
+    missing = [str(tmp_path / name) for name in ("a", "b")]
+    done = burngate("validate", "--format", "json", str(ROOT / "deploy" / "slos"), *missing)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["valid"]) == (2, False)
+    assert [problem["file"] for problem in told["problems"]] == missing
+    assert done.stderr == "".join(f"{path}: no such file or directory\n" for path in missing)
+
+
 def test_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
     fifo = tmp_path / "slos.yaml"
     os.mkfifo(fifo)
@@ -132,6 +164,30 @@ def test_ctrl_c_exits_130_without_a_traceback(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["--help", "worker", "demo", "settings", "validate", "replay"])
+def test_ctrl_c_at_any_moment_of_the_start_is_no_traceback(command: str) -> None:
+    """The signal comes with the first import, the 20th, and so on."""
+    code = (
+        "import builtins, os, signal, sys\n"
+        "real, left = builtins.__import__, int({left})\n"
+        "def slow(*args, **kwargs):\n"
+        "    global left\n"
+        "    left -= 1\n"
+        "    if left == 0: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(*args, **kwargs)\n"
+        "sys.argv[1:] = [{command!r}]\n"
+        "import stream.__main__ as entry\n"
+        "builtins.__import__ = slow\n"
+        "entry.main()\n"
+    )
+    for left in (1, 20, 300, 1000):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(left=left, command=command)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (130, ""), left
 
 
 @pytest.mark.broker
@@ -152,7 +208,9 @@ def test_the_local_kafka_says_when_it_is_ready_and_goes_on_sigterm() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("arguments", [["settings"], ["--version"], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["settings", "--brokers", "a:1", "--slos", "x"], ["--version"], ["--help"]]
+)
 def test_a_full_disk_is_no_traceback(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
@@ -165,11 +223,31 @@ def test_a_full_disk_is_no_traceback(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("closed", ["0", "1", "2"])
 def test_closed_streams_are_no_traceback(closed: str) -> None:
-    command = f'exec "$0" -m stream settings --slos x {closed}>&-'
+    command = f'exec "$0" -m stream settings --brokers a:1 --slos x {closed}>&-'
     ended = subprocess.run(
         ["/bin/sh", "-c", command, sys.executable], check=False, capture_output=True, text=True, timeout=60
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("lateness", "late"), [("0s", 1), ("2s", 0)])
+def test_replay_takes_the_workers_lateness_and_its_bound_of_series(
+    tmp_path: Path, lateness: str, late: int
+) -> None:
+    slos = ROOT / "tests" / "config" / "data" / "good" / "minimal.yaml"
+    events = [{"ts": ts, "service": "checkout", "status": 500} for ts in (5_000, 20_000, 18_500, 40_000)]
+    (tmp_path / "in.ndjson").write_text("\n".join(map(json.dumps, events)))
+    command = ("replay", "--slos", str(slos), "--input", str(tmp_path / "in.ndjson"), "--output")
+    done = burngate(*command, str(tmp_path / "out"), "--max-series", "1", "--allowed-lateness", lateness)
+    assert done.returncode == 0, done.stderr
+    assert f"; {late} late, 0 too late" in done.stderr
+    done = burngate(*command, str(tmp_path / "none"), "--max-series", "0", BURNGATE_ALLOWED_LATENESS="5")
+    assert done.returncode == 2
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "BURNGATE_ALLOWED_LATENESS",
+        "--max-series",
+    ]
+    assert not (tmp_path / "none").exists()
 
 
 def test_replay_does_not_replace_its_own_input(tmp_path: Path) -> None:

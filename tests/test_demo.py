@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from stream.demo import load, run
 from stream.demo.worker import WorkerError, WorkerProcess
-from stream.errors import UsageError
+from stream.errors import UsageError, UserError
 from stream.kafka.tail import Tail
 
 PROC = Path("/proc")
@@ -106,9 +107,12 @@ def test_the_demo_tells_its_story_whole_and_leaves_nothing_behind(family: Any) -
         "ROLLBACK  payment: take 2.5.0 back, to 2.4.0",
         "RESOLVED  payment-availability 5m > 14.4×",
         "all of them counted, each once",
-        "burngate worker --brokers HOST:PORT --slos",
+        "-m stream worker --brokers HOST:PORT --slos deploy/slos",
     ):
         assert essential in page, page
+    times = [line[:8] for line in page.splitlines() if re.match(r"\d\d:\d\d:\d\d  ", line)]
+    assert len(times) >= 10
+    assert times == sorted(times) or times[0] > "22:50", page  # no order over midnight
 
 
 @linux
@@ -119,8 +123,30 @@ def test_whatever_ends_the_demo_ends_kafka_and_the_worker_too(family: Any, numbe
     demo.read_until("an hour from")
     assert len(demo.members()) >= 5  # itself, Kafka, the worker and their guards
     demo.process.send_signal(number)
+    if number != signal.SIGKILL:
+        assert "of the hour" in demo.read_until("Stopped after")
+        assert " sent" in demo.read_until(" sent")
     assert demo.process.wait(GONE_LIMIT_S) == (130 if number != signal.SIGKILL else -signal.SIGKILL)
     demo.wait_until_gone()
+
+
+@pytest.mark.parametrize(
+    ("brokers", "says"),
+    [
+        ("127.0.0.1:1", "BURNGATE_KAFKA: no Kafka at 127.0.0.1:1 within 0.2 s: connection refused"),
+        ("nonsense,b:1", "BURNGATE_KAFKA: HOST:PORT is expected, found 'nonsense'"),
+        (" , ", "BURNGATE_KAFKA: must name at least one"),
+    ],
+)
+def test_an_existing_kafka_that_is_none_is_named_with_its_variable(
+    brokers: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BURNGATE_KAFKA", brokers)
+    monkeypatch.setattr(sys.modules["stream.demo.run"], "_CONNECT_LIMIT_S", 0.2)
+    with pytest.raises(UserError) as caught:
+        run(headless=True)
+    assert (caught.value.exit_code, str(caught.value)) == (1, says)
+    assert ("waiting for Kafka" in capsys.readouterr().out) == ("refused" in says)
 
 
 @pytest.mark.broker
@@ -176,6 +202,6 @@ def test_every_number_out_of_range_is_named() -> None:
         "--seed",
         "--duration",
     ]
-    for duration_s in (1, 4000):
+    for duration_s in (1, 4000, float("nan")):
         with pytest.raises(UsageError, match="--duration"):
             run(duration_s=duration_s)

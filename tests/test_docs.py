@@ -144,6 +144,7 @@ def test_sections_that_the_code_names_are_in_the_contract() -> None:
 
 def test_the_readmes_tables_are_those_of_the_program() -> None:
     assert marked(README, "settings") == settings.markdown_table()
+    assert marked(README, "other-variables") == settings.markdown_table_of_others()
     assert marked(README, "metrics") == names.markdown_table()
 
 

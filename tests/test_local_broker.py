@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,20 @@ def create_topic(bootstrap: str, name: str) -> None:
         finally:
             await admin.close()
 
+    asyncio.run(work())
+
+
+def with_compressed_records(bootstrap: str) -> None:
+    async def work() -> None:
+        for codec in ("lz4", "zstd"):
+            producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type=codec)
+            await producer.start()
+            try:
+                await producer.send_and_wait("compressed", bytes(10_000))
+            finally:
+                await producer.stop()
+
+    create_topic(bootstrap, "compressed")
     asyncio.run(work())
 
 
@@ -217,6 +232,50 @@ def test_a_data_directory_that_cannot_be_one_is_refused(tmp_path: Path, content:
     file.write_text(content)
     with pytest.raises(UsageError, match="cannot use"):
         LocalBroker(file).start()
+
+
+def test_a_directory_with_other_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    for name in ("thesis.tex", "notes"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=r"holds other files \(notes, …\)") as caught:
+        LocalBroker(tmp_path).start()
+    assert caught.value.exit_code == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"thesis.tex", "notes"}
+
+
+@pytest.mark.broker
+def test_a_start_that_was_cut_short_is_taken_up_again(tmp_path: Path) -> None:
+    for name in ("lost+found", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lock").write_text("")
+    with LocalBroker(tmp_path) as broker:
+        assert topics(broker.bootstrap) == set()
+    (tmp_path / "of-the-owner").write_text("beside Kafka's own data")
+    with LocalBroker(tmp_path) as broker:
+        assert topics(broker.bootstrap) == set()
+
+
+@pytest.mark.broker
+def test_a_killed_kafka_leaves_nothing_outside_of_its_directory(
+    tmp_path: Path,
+) -> None:
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    directory = tmp_path / "kept"
+    broker = LocalBroker(directory)
+    try:
+        broker.start()
+        with_compressed_records(broker.bootstrap)
+        assert list((directory / "tmp").iterdir())  # a library has been unpacked
+        broker.kill()
+        unpacked = set((directory / "tmp").iterdir())
+        assert unpacked
+        broker.start()
+        assert not unpacked & set((directory / "tmp").iterdir())
+    finally:
+        broker.kill()
+        broker.stop()
+    left = set(Path(tempfile.gettempdir()).iterdir()) - before
+    assert not [path for path in left if "lz4" in path.name or "zstd" in path.name]
 
 
 def test_an_existing_kafka_is_used_instead(monkeypatch: pytest.MonkeyPatch) -> None:

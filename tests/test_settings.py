@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES
 from stream.setting_values import SettingsError
 from stream.settings import (
+    LOAD_NAMES,
     OTHER_VARIABLES,
+    REPLAY_NAMES,
     Settings,
     definitions,
     explain,
     load,
+    load_part,
     markdown_table,
 )
 
@@ -112,6 +116,55 @@ def test_every_fault_is_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_a_command_with_some_settings_reads_those_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLOS", "BROKERS"):
+        monkeypatch.setenv(f"BURNGATE_{name}", ",")
+    for name in ("PARTITIONS", "SSL_CAFILE"):
+        monkeypatch.setenv(f"BURNGATE_{name}", "/no/such/thing")
+    monkeypatch.setenv("BURNGATE_MAX_SERIES", "7")
+    settings = load_part({"allowed_lateness": "2m"}, REPLAY_NAMES)
+    assert (settings.allowed_lateness, settings.max_series) == (timedelta(minutes=2), 7)
+    assert settings.partitions == 8
+    with pytest.raises(SettingsError) as caught:
+        load_part({"topic_prefix": "a/b"}, LOAD_NAMES)
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "BURNGATE_BROKERS",
+        "--topic-prefix",
+        "BURNGATE_PARTITIONS",
+        "BURNGATE_SSL_CAFILE",
+    ]
+    with pytest.raises(SettingsError, match="BURNGATE_SASL_PASSWORD is missing"):
+        load_part(
+            {"brokers": ["a:1"], "partitions": "1", "security_protocol": "SASL_SSL", "sasl_username": "me",
+             "ssl_cafile": __file__},
+            LOAD_NAMES,
+        )  # fmt: skip
+
+
+def test_replay_has_the_workers_defaults() -> None:
+    settings = load(NEEDED)
+    assert (settings.allowed_lateness, settings.max_series) == (ALLOWED_LATENESS, MAX_SERIES)
+
+
+def test_no_fault_is_told_in_the_words_of_the_programs_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNGATE_SLOS", ",")
+    found = problems(
+        brokers=[","], slos=None, app="", topic_prefix="x" * 101, partitions="1.5", replication_factor="0",
+        metrics_port="70000", ssl_cafile="/no/such/file", connect_timeout="2h",
+    )  # fmt: skip
+    assert [problem.partition(": ")[2].rpartition("': ")[2] for problem in found] == [
+        "must name at least one",
+        "must name at least one",
+        "must not be empty",
+        "must have at most 100 characters",
+        "must be an integer",
+        "must be greater than or equal to 1",
+        "must be less than or equal to 65535",
+        "1s to 1h is expected",
+        "cannot read the file /no/such/file",
+    ]
+
+
 @pytest.mark.parametrize(
     "broker", ["kafka", "kafka:0", "kafka:65536", "kafka:x", ":9092", "http://kafka:9092", " "]
 )
@@ -176,7 +229,7 @@ def test_a_password_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_explain_tells_where_each_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BURNGATE_LOG_LEVEL", "ERROR")
     rows, found = explain({**NEEDED, "slos": None, "session_timeout": "120s"})
-    assert not found
+    assert [problem.split()[0] for problem in found] == ["--slos"]
     told = {row.setting.name: (row.value, row.source) for row in rows}
     assert told["brokers"] == ("kafka:9092", "--brokers")
     assert told["slos"] == ("", "not set")

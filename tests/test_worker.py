@@ -478,6 +478,7 @@ def bad_files_and_bad_records(shop: Shop) -> None:
 
 def good_files(shop: Shop) -> None:
     shop.write("payment.yaml", PAYMENT)
+    shop.wait_for("the SLO files are good again, and say what is in use: 2 SLOs")
     shop.write("steady.yaml", WITHOUT_RULE)
     shop.write("search.yaml", SEARCH)
     shop.wait_for("3 SLOs in use")

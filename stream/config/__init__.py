@@ -1,14 +1,16 @@
 """SLO files: the user's YAML in, objectives or a list of every problem out."""
 
-from stream.config.load import Located, Report, check_paths, load_objectives
-from stream.config.render import render_json, render_text, summary_line
+from stream.config.load import Located, MissingPathsError, Report, check_paths, load_objectives
+from stream.config.render import render_json, render_missing, render_text, summary_line
 
 __all__ = [
     "Located",
+    "MissingPathsError",
     "Report",
     "check_paths",
     "load_objectives",
     "render_json",
+    "render_missing",
     "render_text",
     "summary_line",
 ]

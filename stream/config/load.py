@@ -49,11 +49,19 @@ class Report:
         return tuple(found.objective for found in self.located)
 
 
+class MissingPathsError(UsageError):
+    """``paths`` do not exist."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        super().__init__("\n".join(f"{_shown(path)}: no such file or directory" for path in paths))
+
+
 def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
     """The objectives of files and directories, in order of files, then of documents.
 
     Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all, and
-    :class:`UsageError` for paths that do not exist.
+    :class:`MissingPathsError` for paths that do not exist.
     """
     report = check_paths(paths)
     if report.problems:
@@ -62,10 +70,10 @@ def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
 
 
 def check_paths(paths: Sequence[Path]) -> Report:
-    """Reads everything; raises only :class:`UsageError`, for paths that do not exist."""
+    """Reads everything; raises only :class:`MissingPathsError`, for paths that do not exist."""
     missing = [path for path in paths if not _exists(path)]
     if missing:
-        raise UsageError("\n".join(f"{_shown(path)}: no such file or directory" for path in missing))
+        raise MissingPathsError(missing)
     reader = _Reader()
     for path in paths:
         reader.read(path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from stream.config.load import Located, Report
 from stream.config.section import printable
+from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.objective import Availability, Calendar, Objective
 
@@ -16,13 +20,22 @@ def render_text(report: Report) -> str:
     return "\n".join([*lines, summary_line(report)])
 
 
+def render_missing(paths: Sequence[Path]) -> dict[str, object]:
+    """The JSON form where nothing was read, as these paths do not exist."""
+    problems = [Problem(printable(str(path)), 1, 1, "", "no such file or directory") for path in paths]
+    return render_json(Report((), (), tuple(problems)))
+
+
 def summary_line(report: Report) -> str:
     """How many problems, SLOs and files: ``2 problems in 1 of 3 files``."""
     files = _counted(len(report.files), "file")
     if not report.problems:
         return f"{_counted(len(report.objectives), 'SLO')} in {files}, no problem"
-    faulty = len({problem.file for problem in report.problems} & set(report.files))
-    return f"{_counted(len(report.problems), 'problem')} in {faulty} of {files}"
+    problems = _counted(len(report.problems), "problem")
+    faulty = {problem.file for problem in report.problems}
+    if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
+        return f"{problems}; {files} read"
+    return f"{problems} in {len(faulty)} of {files}"
 
 
 def render_json(report: Report) -> dict[str, object]:
@@ -72,20 +85,19 @@ def _objective_line(found: Located) -> str:
 
 
 def _sli(objective: Objective) -> str:
-    """``availability``, ``latency ≤ 500ms``, ``latency ≤ 500ms in 300s slices``."""
+    """``availability``, ``latency ≤ 500ms``, ``latency ≤ 500ms in 5m slices``."""
     if isinstance(objective.sli, Availability):
         return "availability"
-    slices = f" in {objective.slices.length_s}s slices" if objective.slices else ""
-    return f"latency ≤ {objective.sli.threshold_ms}ms{slices}"
+    slices = f" in {shown_ms(objective.slices.length_s * 1000)} slices" if objective.slices else ""
+    return f"latency ≤ {shown_ms(objective.sli.threshold_ms)}{slices}"
 
 
 def _window(objective: Objective) -> str:
-    """``30d``, ``90s`` or ``calendar 1M in Europe/Berlin``."""
+    """``30d``, ``6h`` or ``calendar 1M in Europe/Berlin``."""
     window = objective.window
     if isinstance(window, Calendar):
         return f"calendar {window.period} in {window.zone}"
-    days, rest_s = divmod(window.length_s, 86_400)
-    return f"{window.length_s}s" if rest_s else f"{days}d"
+    return shown_ms(window.length_s * 1000)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -40,6 +40,7 @@ from stream.config.values import (
     name,
     number,
     one_of,
+    shown_ms,
     text,
     time_zone,
 )
@@ -234,10 +235,11 @@ def _rules(target_pct: Decimal | None, slices: Slices | None, value: Value) -> t
             continue
         same = first_at.setdefault((rule.window_s, rule.short_window_s, rule.threshold), index)
         if same != index:
-            short = "off" if rule.short_window_s is None else f"{rule.short_window_s}s"
+            short = "off" if rule.short_window_s is None else shown_ms(rule.short_window_s * 1000)
+            line = items[same].node.mark.line
             item.report(
-                f"same window ({rule.window_s}s), shortWindow ({short}) and burnRateThreshold "
-                f"({rule.threshold}) as {value.path}[{same}] on line {items[same].node.mark.line}"
+                f"same window ({shown_ms(rule.window_s * 1000)}), shortWindow ({short}) and "
+                f"burnRateThreshold ({rule.threshold}) as {value.path}[{same}] on line {line}"
             )
         rules.append(rule)
     return tuple(rules)

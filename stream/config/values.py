@@ -138,6 +138,12 @@ def duration_ms(*, zero: bool = False) -> Callable[[Value], int]:
     return parse
 
 
+def shown_ms(length_ms: int) -> str:
+    """``6h``, ``90s``: a duration as one would write it, in the largest unit up to days that fits."""
+    unit = next(unit for unit in ("d", "h", "m", "s", "ms") if length_ms % UNITS_MS[unit] == 0)
+    return f"{length_ms // UNITS_MS[unit]}{unit}"
+
+
 def http_status(value: Value) -> str:
     """A code (``200``) or a class of codes (``2xx``), the class in lower case."""
     scalar = _scalar(value)

@@ -113,6 +113,11 @@ class Board:
         }
 
     @property
+    def decided_ms(self) -> int | None:
+        """Up to when all objectives are decided; None before the first budget."""
+        return min((row.evaluated_ms for row in self.objectives.values()), default=None)
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """The topics that a board takes records of."""
         return tuple(self._appliers)

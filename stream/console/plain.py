@@ -30,12 +30,42 @@ def happening_lines(happening: Happening) -> list[str]:
     ]
 
 
-def status_line(board: Board, progress: Progress) -> str:
-    """How far things are, in one line."""
+class Chronicle:
+    """The happenings of a board in order of event time, each told once.
+
+    ``patient``: one is told when all objectives are decided up to it, at most a minute of event time later;
+    else as soon as it is known, and what another partition decides later may be of an earlier time.
+    """
+
+    def __init__(self, board: Board, start_ms: int, *, patient: bool) -> None:
+        self._board = board
+        self._patient = patient
+        self._told = len(board.happenings)
+        self._waiting: list[Happening] = []
+        self.at_ms = start_ms
+        """Event time of the newest line."""
+
+    def news(self, *, everything: bool = False) -> list[Happening]:
+        """What can be told by now; ``everything``: for there will be no more."""
+        self._waiting += self._board.happenings[self._told :]
+        self._told = len(self._board.happenings)
+        decided_ms = self._board.decided_ms
+        self._waiting.sort(key=lambda one: one.at_ms)
+        if everything or not self._patient:
+            ready = len(self._waiting)
+        else:
+            ready = sum(decided_ms is not None and one.at_ms <= decided_ms for one in self._waiting)
+        news, self._waiting = self._waiting[:ready], self._waiting[ready:]
+        self.at_ms = max([self.at_ms, *(one.at_ms for one in news), decided_ms or 0])
+        return news
+
+
+def status_line(board: Board, progress: Progress, at_ms: int) -> str:
+    """How far things are, in one line; ``at_ms``: up to when lines have been told."""
     parts = [
         f"{text.stopwatch(progress.elapsed_s)} on the clock",
         f"{text.count(progress.events_per_s)} events/s",
-        f"{text.count(progress.sent)} sent",
+        f"{text.count(progress.sent)} sent up to {text.clock(progress.told_ms)}",
     ]
     if board.dead_letters:
         parts.append(text.number(board.dead_letters.total(), "dead letter"))
@@ -46,4 +76,4 @@ def status_line(board: Board, progress: Progress) -> str:
     if rows:
         least = min(rows, key=lambda row: row.remaining_pct)
         parts.append(f"least budget: {least.name} {text.percent(least.remaining_pct)}")
-    return f"{text.clock(progress.told_ms)}  {'status':<8}  {', '.join(parts)}"
+    return f"{text.clock(at_ms)}  {'status':<8}  {', '.join(parts)}"

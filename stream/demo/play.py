@@ -14,12 +14,12 @@ from stream.demo.teller import Teller
 from stream.errors import UsageError
 from stream.kafka.connect import wait_for_brokers
 from stream.kafka.feed import Feed
+from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.topics import declare_topics
 from stream.load.story import LENGTH_S
 from stream.load.traffic import DEFAULT_RATE, Shop
 
 MOST_EVENTS_PER_S = 200_000
-_CONNECT_LIMIT_S = 120.0
 _REPORT_S = 10.0
 _DELAY_MS = 1000
 """How far behind the clock live traffic is, so that no event is of the future."""
@@ -34,6 +34,8 @@ def load(
     seed: int = 1,
     topic_prefix: str = "",
     partitions: int = 8,
+    connect_timeout_s: float = 60.0,
+    security: Security = PLAINTEXT,
     report: Callable[[str], object] = lambda line: None,
 ) -> int:
     """Play the shop into ``request-events`` (created if missing) until SIGTERM, SIGINT or ``duration_s``.
@@ -49,8 +51,8 @@ def load(
     topic = declare_topics("load", partitions, topic_prefix).requests
 
     async def play() -> None:
-        await wait_for_brokers(brokers, _CONNECT_LIMIT_S, report)
-        async with Feed(brokers, topic) as feed:
+        await wait_for_brokers(brokers, connect_timeout_s, report, security)
+        async with Feed(brokers, topic, security) as feed:
             teller = Teller(shop, feed)
             await _until_stopped(
                 duration_s,

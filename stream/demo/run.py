@@ -24,16 +24,20 @@ from stream.demo.play import check_load
 from stream.demo.showing import Showing
 from stream.demo.worker import WorkerProcess
 from stream.errors import UsageError
-from stream.kafka.failures import TopicError
+from stream.kafka.connect import wait_for_brokers
+from stream.kafka.failures import TopicError, UnreachableError
 from stream.kafka.feed import delete_topics
 from stream.kafka.local import existing_or_local
 from stream.kafka.topics import Topics, declare_topics
 from stream.load import SHOP_SLOS
 from stream.load.story import LENGTH_S
 from stream.load.traffic import DEFAULT_RATE, Shop
+from stream.setting_values import parse_brokers
 
 DURATION_S = 60.0
 
+_VARIABLE = "BURNGATE_KAFKA"
+_CONNECT_LIMIT_S = 20.0
 _PARTITIONS = 4
 _ROUND_MS = 300_000
 _LATEST_START_MS = (LENGTH_S + 60) * 1000
@@ -62,36 +66,47 @@ def run(
     console = console or Console()
     # What they retry would be written across the screen; what they give up is raised.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    with _Interruption() as interruption, _surroundings(console) as (brokers, topics, worker):
+    with _Interruption() as interruption, _surroundings(console, interruption) as (brokers, topics, worker):
         demo = Showing(console, brokers, topics, worker, Shop(_start_ms(), seed=seed, rate=rate))
         is_live = console.is_terminal and not console.is_dumb_terminal and not headless
         try:
             interruption.run(demo.play(LENGTH_S / duration_s, is_live, keep_running))
         except KeyboardInterrupt:
             if demo.status is None:
+                demo.say_so_far()
                 raise
         assert demo.status is not None, "a story ends with a status"
         return demo.status
 
 
 @contextlib.contextmanager
-def _surroundings(console: Console) -> Iterator[tuple[list[str], Topics, WorkerProcess]]:
+def _surroundings(
+    console: Console, interruption: _Interruption
+) -> Iterator[tuple[list[str], Topics, WorkerProcess]]:
     """A Kafka and a worker at work on topics of our own."""
 
     def report(line: str) -> None:
         say(console, Text(line, "dim"))
 
-    existing = os.environ.get("BURNGATE_KAFKA")
-    report(f"using the Kafka at {existing}" if existing else "starting a local Kafka")
+    existing = os.environ.get(_VARIABLE)
+    if existing:
+        brokers = parse_brokers(existing, _VARIABLE)
+        report(f"using the Kafka at {existing}, as {_VARIABLE} says")
+        try:
+            interruption.run(wait_for_brokers(brokers, _CONNECT_LIMIT_S, report))
+        except UnreachableError as error:
+            raise UnreachableError(f"{_VARIABLE}: {error}") from None
+    else:
+        report("starting a local Kafka")
     app = f"demo-{secrets.token_hex(4)}"
     with existing_or_local(report) as bootstrap:
         report("starting a worker")
-        brokers = bootstrap.split(",")
-        options = ["--brokers", bootstrap, "--slos", str(SHOP_SLOS), "--partitions", str(_PARTITIONS)]
+        brokers = parse_brokers(bootstrap)
+        options = ["--brokers", ",".join(brokers), "--slos", str(SHOP_SLOS), "--partitions", str(_PARTITIONS)]
         options += ["--app", app, "--topic-prefix", f"{app}-"]
         try:
             with WorkerProcess(*options) as worker:
-                yield brokers, declare_topics(app, _PARTITIONS, f"{app}-"), worker
+                yield [*brokers], declare_topics(app, _PARTITIONS, f"{app}-"), worker
         finally:
             if existing:
                 with contextlib.suppress(TopicError):

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from stream.console.board import Board
+from stream.console.board import Board, Happening
 from stream.console.live import LiveView
-from stream.console.plain import happening_lines, say, status_line
+from stream.console.plain import Chronicle, happening_lines, say, status_line
 from stream.console.progress import Progress
 from stream.console.text import clock, epoch_ms
-from stream.demo.summary import Summary, what_next
+from stream.demo.summary import Summary, so_far, what_next
 from stream.demo.teller import Teller
 from stream.demo.worker import WorkerProcess
 from stream.kafka.feed import Feed
@@ -71,7 +71,7 @@ class Showing:
         self._end_ms = shop.story.start_ms + LENGTH_S * 1000
         self._board = Board()
         self._noted_ms = shop.story.start_ms
-        self._printed = 0
+        self._teller: Teller | None = None
         self._decided = asyncio.Event()
         self.status: int | None = None
 
@@ -87,7 +87,7 @@ class Showing:
             "dead-letters": topics.dead_letters.name,
         }
         async with Feed(self._brokers, topics.requests) as feed, Tail(self._brokers, names) as tail:
-            teller = Teller(self._shop, feed)
+            teller = self._teller = Teller(self._shop, feed)
             show = self._draw if is_live else self._print
             self._say(
                 Text(f"an hour from {clock(teller.told_ms)} UTC on, told {speed:.3g} times as fast", "dim")
@@ -102,6 +102,11 @@ class Showing:
             if keep_running:
                 self._say(Text(""), Text("going on as fast as the clock, until Ctrl-C", "dim"))
                 await self._together(teller.tell(speed=1.0), *others(show, 1.0))
+
+    def say_so_far(self) -> None:
+        """What there is to say when the story ends before its end; nothing if it has not begun."""
+        if (teller := self._teller) is not None:
+            self._say(*so_far(self._board, self._shop.story.start_ms, teller.told_ms, teller.sent))
 
     async def _story(self, teller: Teller, speed: float) -> Counter[str]:
         """Tell it to its end and wait until all of it is decided; events sent of each service."""
@@ -183,21 +188,21 @@ class Showing:
                 await asyncio.sleep(_DRAW_S)
 
     async def _print(self, progress: Callable[[], Progress]) -> None:
+        # At the pace of the clock a minute of event time would be long to wait.
+        chronicle = Chronicle(self._board, progress().told_ms, patient=progress().speed > 1)
         try:
             status_s = time.monotonic() + _STATUS_S
             while True:
-                self._print_news()
+                self._tell(chronicle.news())
                 if time.monotonic() >= status_s:
-                    self._say(status_line(self._board, progress()))
+                    self._say(status_line(self._board, progress(), chronicle.at_ms))
                     status_s += _STATUS_S
                 await asyncio.sleep(_DRAW_S)
         finally:
-            self._print_news()
+            self._tell(chronicle.news(everything=True))
 
-    def _print_news(self) -> None:
-        news = self._board.happenings[self._printed :]
-        self._printed += len(news)
-        for happening in sorted(news, key=lambda one: one.at_ms):
+    def _tell(self, news: list[Happening]) -> None:
+        for happening in news:
             self._say(*happening_lines(happening))
 
     def _say(self, *lines: Text | str) -> None:

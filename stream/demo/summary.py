@@ -9,6 +9,7 @@ from rich.text import Text
 
 from stream.console import text
 from stream.console.board import Board, Kind
+from stream.demo import pasting
 from stream.load.shop import PAYMENT
 from stream.load.story import RELEASE_FAULT, Story
 
@@ -50,7 +51,7 @@ class Summary:
         self._end_ms = end_ms
         self._counts = counts(board, end_ms, sent)
         self._missing: list[str] = []
-        self._lines = [*self._incident(), *self._budgets(), *self._counting()]
+        self._lines = [*self._incident(), *budgets(board), Text(""), *self._counting()]
 
     @property
     def complete(self) -> bool:
@@ -133,20 +134,6 @@ class Summary:
         lasted = text.duration((last_ms - fault_ms) / 1000)
         return [_line(last_ms, f"the last alert resolved, {lasted} after the first failure")]
 
-    def _budgets(self) -> list[Text]:
-        rows = self._board.objectives.values()
-        width = max((len(row.name) for row in rows), default=0)
-        lines = [_title("Error budgets left")]
-        for row in rows:
-            service = self._board.services[f"{row.namespace}/{row.service}"]
-            frozen = ", deploys stay frozen until it recovers" if service.frozen_since_ms else ""
-            at_fault = any(
-                reason["slo"] == row.name for record in self._board.freezes for reason in record["reasons"]
-            )
-            note = frozen if at_fault else ""
-            lines.append(Text(f"  {row.name:<{width}}  {text.percent(row.remaining_pct):>7}{note}"))
-        return [*lines, Text("")]
-
     def _counting(self) -> list[Text]:
         sent = sum(one.sent for one in self._counts)
         wrong = [one for one in self._counts if one.counted != one.sent]
@@ -161,17 +148,43 @@ class Summary:
         return [_title("Events"), Text(f"  {text.count(sent)} sent in the hour, {verdict}")]
 
 
+def so_far(board: Board, start_ms: int, told_ms: int, sent: int) -> list[Text]:
+    """What there is to say when the story is left in its midst."""
+    lines = [Text(""), _title(f"Stopped after {text.duration((told_ms - start_ms) / 1000)} of the hour")]
+    told = [one for one in board.happenings if one.kind is not Kind.NOTE]
+    for happening in sorted(told, key=lambda one: one.at_ms):
+        lines.append(_line(happening.at_ms, f"{happening.kind.upper():<8}  {happening.text}"))
+    lines += [Text(""), *budgets(board)] if board.objectives else []
+    decided = "" if board.decided_ms is None else f", decided up to {text.clock(board.decided_ms)}"
+    return [*lines, Text(""), _title("Events"), Text(f"  {text.count(sent)} sent{decided}")]
+
+
+def budgets(board: Board) -> list[Text]:
+    """What is left of each."""
+    rows = board.objectives.values()
+    width = max((len(row.name) for row in rows), default=0)
+    lines = [_title("Error budgets left")]
+    for row in rows:
+        service = board.services[f"{row.namespace}/{row.service}"]
+        frozen = ", deploys stay frozen until it recovers" if service.frozen_since_ms else ""
+        at_fault = any(reason["slo"] == row.name for record in board.freezes for reason in record["reasons"])
+        note = frozen if at_fault else ""
+        lines.append(Text(f"  {row.name:<{width}}  {text.percent(row.remaining_pct):>7}{note}"))
+    return lines
+
+
 def what_next(metrics_url: str, *, runs: bool) -> list[Text]:
     """Where to go from here."""
+    burngate, slos = pasting.command(), pasting.slos()
     metrics = (
         metrics_url if runs else "http://HOST:9108/metrics while a worker runs; here with --keep-running"
     )
     return [
         Text(""),
         _title("Next"),
-        Text("  on your own Kafka   burngate worker --brokers HOST:PORT --slos slos/"),
-        Text("  check an SLO file   burngate validate slos/"),
-        Text("  try it on a file    burngate replay --slos slos/ --input events.ndjson --output out/"),
+        Text(f"  on your own Kafka   {burngate} worker --brokers HOST:PORT --slos {slos}"),
+        Text(f"  check SLO files     {burngate} validate {slos}"),
+        Text(f"  try one on a file   {burngate} replay --slos {slos} --input FILE --output out"),
         Text(f"  metrics             {metrics}"),
     ]
 

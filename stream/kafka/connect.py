@@ -17,6 +17,9 @@ from stream.kafka.security import PLAINTEXT, Security
 
 _RETRY_S = 3.0
 _ATTEMPT_LIMIT_S = 5.0
+_LEAST_ATTEMPT_S = 0.5
+"""What the last attempt has, however little time is left: without it nothing could answer."""
+_SILENT = "something takes the connection and does not answer"
 
 
 async def wait_for_brokers(
@@ -27,15 +30,20 @@ async def wait_for_brokers(
 ) -> None:
     """Return once one of ``brokers`` (``HOST:PORT``) answers and can be reached where it says it is.
 
-    Calls ``report`` with one line every few seconds. Raises :class:`UnreachableError` after ``timeout_s``,
-    :class:`UsageError` for an address that is none.
+    Calls ``report`` with one line every few seconds. Raises :class:`UnreachableError` after ``timeout_s``, or
+    half a second later at the most, and :class:`UsageError` for an address that is none.
     """
     addresses = [_address(broker) for broker in brokers]
     deadline_s = time.monotonic() + timeout_s
+    before = None
     while True:
-        reason = await _attempt(brokers, addresses, security)
+        limit_s = max(_LEAST_ATTEMPT_S, min(_ATTEMPT_LIMIT_S, deadline_s - time.monotonic()))
+        reason = await _attempt(brokers, addresses, security, limit_s)
         if reason is None:
             return
+        if reason == _SILENT and limit_s < _ATTEMPT_LIMIT_S:
+            reason = before or reason  # a short attempt finds out less than a long one
+        before = reason
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             raise UnreachableError(f"no Kafka at {', '.join(brokers)} within {timeout_s:g} s: {reason}")
@@ -52,27 +60,28 @@ def _address(broker: str) -> tuple[str, int]:
 
 async def what_is_wrong(brokers: Sequence[str], security: Security = PLAINTEXT) -> str | None:
     """Why Kafka cannot be used now; None if nothing of that kind is found. Takes some seconds at the most."""
-    return await _attempt(brokers, [_address(broker) for broker in brokers], security)
+    return await _attempt(brokers, [_address(b) for b in brokers], security, _ATTEMPT_LIMIT_S)
 
 
 async def _attempt(
-    brokers: Sequence[str], addresses: Sequence[tuple[str, int]], security: Security
+    brokers: Sequence[str], addresses: Sequence[tuple[str, int]], security: Security, limit_s: float
 ) -> str | None:
-    """None if Kafka can be used, else why not."""
-    refusals = [await _refusal(host, port) for host, port in addresses]
+    """None if Kafka can be used, else why not, which takes ``limit_s`` at the most."""
+    deadline_s = asyncio.get_running_loop().time() + limit_s
+    refusals = await asyncio.gather(*(_refusal(host, port, limit_s) for host, port in addresses))
     if None not in refusals:
         return "; ".join(dict.fromkeys(str(refusal) for refusal in refusals))
     with _quiet():
         client = AIOKafkaClient(bootstrap_servers=list(brokers), **security.options())
         try:
-            async with asyncio.timeout(_ATTEMPT_LIMIT_S):
+            async with asyncio.timeout_at(deadline_s):
                 await client.bootstrap()
                 nodes = client.cluster.brokers()
                 for node in nodes:
                     if await client.ready(node.nodeId):
                         return None
         except TimeoutError:
-            return f"no answer within {_ATTEMPT_LIMIT_S:g} s"
+            return _SILENT
         except (KafkaError, OSError):
             return f"something answers, but no Kafka that lets us in ({_way_in(security)})"
         finally:
@@ -88,9 +97,9 @@ def _way_in(security: Security) -> str:
     return f"with {security.protocol}{user}"
 
 
-async def _refusal(host: str, port: int) -> str | None:
+async def _refusal(host: str, port: int, limit_s: float) -> str | None:
     try:
-        async with asyncio.timeout(_ATTEMPT_LIMIT_S):
+        async with asyncio.timeout(limit_s):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return "connecting takes too long"

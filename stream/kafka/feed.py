@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from stream.kafka.failures import SendError
+from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.sender import COMPRESSION, mark_failures_as_seen
 from stream.kafka.topics import Admin, Topic
 
@@ -27,17 +28,19 @@ class Feed:
     keeps the order of the events and none falls silent. Raises :class:`TopicError` if there can be no topic.
     """
 
-    def __init__(self, brokers: Sequence[str], topic: Topic) -> None:
+    def __init__(self, brokers: Sequence[str], topic: Topic, security: Security = PLAINTEXT) -> None:
         self._brokers = list(brokers)
+        self._security = security
         self._topic = topic
         self._partitions = 0
         self._next = 0
 
     async def __aenter__(self) -> Feed:
-        async with Admin(self._brokers) as admin:
+        async with Admin(self._brokers, self._security) as admin:
             self._partitions = await admin.provide(self._topic)
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._brokers,
+            **self._security.options(),
             enable_idempotence=True,
             compression_type=COMPRESSION,
             max_batch_size=_BATCH_BYTES,

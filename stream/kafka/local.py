@@ -39,6 +39,12 @@ _LOG_TAIL_LINES = 12
 # Below the ports that systems give to outgoing connections (Linux 32768+, macOS 49152+): a client that keeps
 # trying to reach a stopped broker on such a port can connect to itself and so occupy it.
 _PORTS = range(20_000, 32_000)
+_META = Path("data", "meta.properties")
+_SCRATCH = "tmp"
+_OURS = frozenset({"data", "kafka.log", "lock", "log4j2.properties", "server.properties", _SCRATCH})
+"""What is in a data directory."""
+_EVERYWHERE = frozenset({"lost+found"})
+"""What an empty directory may hold: on a volume of its own it is there from the start."""
 _PORT_TAKEN = "Address already in use"
 # A batch around a record of the largest size, 16 MiB, has a header too.
 _MAX_BATCH_BYTES = (16 << 20) + (64 << 10)
@@ -93,6 +99,9 @@ _JVM = (
     "-XX:+UseSerialGC",
     "-Djava.awt.headless=true",
     "-Dlog4j2.configurationFile=log4j2.properties",
+    # Compression libraries unpack themselves there; what a killed Kafka leaves goes at the next start.
+    f"-Djava.io.tmpdir={_SCRATCH}",
+    "-XX:-UsePerfData",  # a file beyond our directory, which a killed Kafka would leave too
 )
 
 
@@ -210,6 +219,7 @@ class LocalBroker:
         if self._lock is None:
             try:
                 self._directory.mkdir(parents=True, exist_ok=True)
+                _refuse_foreign(self._directory)
                 lock = (self._directory / "lock").open("a")
             except OSError as error:
                 raise UsageError(f"cannot use {self._directory} for Kafka's data: {error.strerror}") from None
@@ -223,7 +233,9 @@ class LocalBroker:
 
     def _format(self, java: list[str], directory: Path) -> str:
         """Prepare the data directory if it is new; the cluster's id."""
-        meta = directory / "data" / "meta.properties"
+        shutil.rmtree(directory / _SCRATCH, ignore_errors=True)
+        (directory / _SCRATCH).mkdir()
+        meta = directory / _META
         if not meta.is_file():
             (directory / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
             _write_properties(directory, port=1, controller_port=2)
@@ -337,6 +349,16 @@ def serve(data_dir: Path | None, port: int, report: Callable[[str], object]) -> 
         return
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Raise :class:`UsageError` for a directory that holds something else than Kafka's data, or its start."""
+    foreign = sorted({entry.name for entry in directory.iterdir()} - _OURS - _EVERYWHERE)
+    if foreign and not (directory / _META).is_file():
+        raise UsageError(
+            f"{directory} holds other files ({foreign[0]}{', …' if len(foreign) > 1 else ''}): "
+            "Kafka's data need a directory of their own, new or empty"
+        )
 
 
 def _write_properties(directory: Path, port: int, controller_port: int) -> None:

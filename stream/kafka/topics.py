@@ -119,6 +119,9 @@ class Admin:
         replication_factor: int | None = None,
     ) -> None:
         self._client = AIOKafkaAdminClient(bootstrap_servers=list(brokers), **security.options())
+        self._tool = f"kafka-topics.sh --bootstrap-server {','.join(brokers)}"
+        if security != PLAINTEXT:
+            self._tool += " --command-config FILE"
         self._replication_factor = replication_factor
 
     async def __aenter__(self) -> Admin:
@@ -142,7 +145,8 @@ class Admin:
             found = await self._describe(topics)
             missing = [topic for topic in topics if topic.name not in found]
             if missing and not create:
-                raise TopicError("\n".join(_missing(topic) for topic in missing))
+                replication = self._replication_factor or await self._default_replication()
+                raise TopicError("\n".join(_missing(topic, self._tool, replication) for topic in missing))
             if missing:
                 await self._create(missing)
                 found = await self._wait_until_ready(topics)
@@ -267,11 +271,11 @@ def _is_ready(topic: Mapping[str, Any] | None) -> bool:
     )
 
 
-def _missing(topic: Topic) -> str:
-    config = " ".join(f"--config {key}={value}" for key, value in sorted(topic.config.items()))
+def _missing(topic: Topic, tool: str, replication: int) -> str:
+    config = "".join(f" --config {key}={value}" for key, value in sorted(topic.config.items()))
     return (
-        f"topic {topic.name} does not exist, and creating topics is off: create it with "
-        f"--partitions {topic.partitions} {config}"
+        f"topic {topic.name} does not exist, and creating topics is off: {tool} --create "
+        f"--topic {topic.name} --partitions {topic.partitions} --replication-factor {replication}{config}"
     )
 
 

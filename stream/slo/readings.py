@@ -24,7 +24,7 @@ def readings(shard: Shard, latencies: tuple[LatencyReading, ...]) -> Readings:
             namespace=plan.objective.namespace,
             slo=plan.objective.name,
             service=plan.objective.service,
-            target_ratio=float(plan.objective.target_pct) / 100,
+            target_ratio=float(plan.objective.target_pct / 100),  # divided as decimals: 0.999 stays 0.999
             burn=burn_by_window(shard.ledger, row, plan),
             budget_remaining_ratio=budget(shard.ledger, row, plan, decided_s).remaining_pct() / 100,
             firing=firing.get(row, {}),

@@ -20,7 +20,7 @@ def test_good_files_are_summed_up_one_slo_a_line():
     ).splitlines() == [
         "shop/checkout-availability: availability of checkout, 99.9 % over calendar 1M in Europe/Berlin, "
         "2 alert rules",
-        "shop/checkout-latency: latency ≤ 1000ms in 300s slices of checkout, 99 % over 28d, 0 alert rules",
+        "shop/checkout-latency: latency ≤ 1s in 5m slices of checkout, 99 % over 28d, 0 alert rules",
         "default/checkout: availability of checkout, 99 % over 30d, 0 alert rules",
         "3 SLOs in 2 files, no problem",
     ]
@@ -78,3 +78,23 @@ def test_the_json_form_holds_problems_and_faultless_objectives():
             },
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("6h", "6h"), ("90m", "90m"), ("24h", "1d"), ("30s", "30s"), ("4w", "28d"), ("61s", "70s")],
+)
+def test_windows_are_shown_in_the_unit_that_one_would_write_and_as_they_count(
+    written: str, shown: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "slo.yaml"
+    file.write_text((DATA / "good" / "minimal.yaml").read_text().replace("30d", written))
+    report = check_paths([file])
+    assert render_text(report).splitlines()[0].split(" over ")[1].split(",")[0] == shown
+    assert render_json(report)["objectives"][0]["window"] == shown
+
+
+def test_a_problem_of_no_file_is_not_counted_as_one_in_a_file(tmp_path: Path) -> None:
+    assert render_text(check_paths([tmp_path])).splitlines()[1] == "1 problem; 0 files read"
+    (tmp_path / "empty.yaml").write_text("")
+    assert render_text(check_paths([tmp_path])).splitlines()[1] == "1 problem; 1 file read"

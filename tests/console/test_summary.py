@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from signal_records import alert, budget, dead_letter, freeze, rollback
 
+from stream.config import check_paths
 from stream.console.board import Board
 from stream.console.text import epoch_ms
-from stream.demo.summary import Summary, counts, what_next
+from stream.demo.summary import Summary, counts, so_far, what_next
 from stream.load.story import Story
 
 START_MS = epoch_ms("2026-11-23T10:00:00.000Z")
@@ -99,6 +103,57 @@ def test_an_alert_still_firing_one_too_early_and_dead_letters_are_told() -> None
     assert "missing: the end of the alert of payment-availability" in page
     assert "missing: payment-availability fired before the incident" in page
     assert "missing: 1 event became dead letters" in page
+
+
+def test_a_story_that_is_left_is_summed_up_as_far_as_it_was_told() -> None:
+    board = Board()
+    board.note(START_MS, "no more than a note")
+    board.apply("deploy-freezes", freeze("2026-11-23T10:26:00.000Z"))
+    board.apply("slo-alerts", alert("2026-11-23T10:24:10.000Z"))
+    board.apply("slo-budgets", budget("2026-11-23T10:27:00.000Z", remaining_pct=11.06))
+    assert [line.plain for line in so_far(board, START_MS, START_MS + 1_690_000, 361_234)] == [
+        "",
+        "Stopped after 28 min 10 s of the hour",
+        "  10:24:10  FIRING    payment-availability 5m > 14.4× (critical): "
+        "burning 15.2× over 5m and 38.1× over 30s",
+        "  10:26:00  FROZEN    payment may not be deployed",
+        "",
+        "Error budgets left",
+        "  payment-availability   11.1 %, deploys stay frozen until it recovers",
+        "",
+        "Events",
+        "  361,234 sent, decided up to 10:27:00",
+    ]
+    assert [line.plain for line in so_far(Board(), START_MS, START_MS, 0)][-1] == "  0 sent"
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "burngate"),
+    [
+        (".venv/bin/burngate", False, ".venv/bin/burngate"),
+        (".venv/bin/burngate", True, "burngate"),
+        ("/some where/bin/burngate", False, "'/some where/bin/burngate'"),
+        ("stream/__main__.py", False, ".venv/bin/python -m stream"),
+    ],
+)
+def test_what_comes_next_can_be_pasted(
+    called: str, on_path: bool, burngate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / ".venv" / "bin" / "burngate"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setattr("sys.executable", str(script.parent / "python"))
+    monkeypatch.setenv("PATH", str(script.parent) if on_path else "/bin")
+    lines = [line.plain for line in what_next("http://127.0.0.1:1/metrics", runs=True)]
+    commands = [line[22:] for line in lines if " --slos " in line or " validate " in line]
+    assert len(commands) == 3
+    for command in commands:
+        assert command.startswith(burngate + " ")
+    (path,) = check_paths([Path(shlex.split(commands[1])[-1])]).files[:1]
+    assert Path(path).is_file()
 
 
 def test_the_metrics_url_is_told_while_there_is_one() -> None:

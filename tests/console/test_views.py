@@ -15,7 +15,7 @@ from stream.console import text
 from stream.console.board import Board
 from stream.console.glyphs import ASCII, UNICODE, Glyphs
 from stream.console.live import LiveView
-from stream.console.plain import happening_lines, status_line
+from stream.console.plain import Chronicle, happening_lines, status_line
 from stream.console.progress import Progress
 
 START_MS = text.epoch_ms("2026-11-23T10:00:00.000Z")
@@ -186,10 +186,47 @@ def test_plain_lines_tell_what_happens_with_its_reasons() -> None:
 def test_the_status_line_has_the_pace_the_alerts_and_the_least_budget() -> None:
     board = eventful()
     board.apply("dead-letters", dead_letter())
-    assert status_line(board, progress()) == (
-        "10:30:00  status    0:30 on the clock, 12,034 events/s, 361,234 sent, 1 dead letter, "
+    assert status_line(board, progress(), START_MS + 29 * 60_000) == (
+        "10:29:00  status    0:30 on the clock, 12,034 events/s, 361,234 sent up to 10:30:00, 1 dead letter, "
         "1 alert firing, least budget: payment-availability 29.3 %"
     )
+
+
+def play(board: Board, minute: int) -> None:
+    """One minute of a story in which payment is decided three minutes after search."""
+    at_ms = START_MS + minute * 60_000
+    board.apply("slo-budgets", budget(written(at_ms), "search-availability", "search"))
+    board.note(at_ms - 5_000, "the shop goes on")
+    earlier = written(at_ms - 180_000)
+    board.apply("slo-alerts", alert(earlier, id=str(minute)))
+    board.apply("slo-budgets", budget(earlier, SLOS[0]))
+
+
+def written(at_ms: int) -> str:
+    return f"2026-11-23T{text.clock(at_ms)}.000Z"
+
+
+def test_lines_are_in_order_of_event_time_however_far_apart_services_are() -> None:
+    board = Board()
+    chronicle = Chronicle(board, START_MS - 600_000, patient=True)
+    times: list[int] = []
+    for minute in range(20):
+        play(board, minute)
+        times += [one.at_ms for one in chronicle.news()]
+        times.append(chronicle.at_ms)  # a status line
+    assert times == sorted(times)
+    assert times[-1] == START_MS + 16 * 60_000
+    rest = chronicle.news(everything=True)
+    assert [one.at_ms for one in rest] == [START_MS + minute * 60_000 - 5_000 for minute in (17, 18, 19)]
+    assert chronicle.news(everything=True) == []
+
+
+def test_at_the_pace_of_the_clock_nothing_is_held_back() -> None:
+    board = Board()
+    chronicle = Chronicle(board, START_MS, patient=False)
+    for minute in range(3):
+        play(board, minute)
+        assert len(chronicle.news()) == 2
 
 
 @pytest.mark.parametrize(

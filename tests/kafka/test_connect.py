@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,11 +59,26 @@ def test_something_else_on_the_port_is_told_from_nothing(run: Run, monkeypatch: 
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(UnreachableError, match=r"no Kafka that lets us in|no answer"):
+        with pytest.raises(UnreachableError, match=r"no Kafka that lets us in|does not answer"):
             await wait_for_brokers([f"127.0.0.1:{port}"], 0.1, lambda line: None)
         server.close()
 
     run(check())
+
+
+def test_a_port_that_never_answers_takes_no_longer_than_the_time_given(run: Run) -> None:
+    async def check() -> float:
+        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        began_s = time.monotonic()
+        with pytest.raises(
+            UnreachableError, match=r"within 1 s: something takes the connection and does not"
+        ):
+            await wait_for_brokers([address, address], 1, lambda line: None)
+        server.close()
+        return time.monotonic() - began_s
+
+    assert 0.9 < run(check()) < 2.5
 
 
 @pytest.mark.parametrize(

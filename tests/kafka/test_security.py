@@ -92,6 +92,15 @@ def secured(certificate: Path) -> Iterator[SecureBroker]:
             yield broker
 
 
+def load(secured: SecureBroker, certificate: Path, prefix: str, password: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "stream", "load", "--brokers", secured.secure, "--topic-prefix", prefix]
+    command += ["--security-protocol", "SASL_SSL", "--ssl-cafile", str(certificate), "--sasl-username", USER]
+    command += ["--duration", "2", "--connect-timeout", "1s"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BURNGATE_")}
+    environment["BURNGATE_SASL_PASSWORD"] = password
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
 def worker(
     secured: SecureBroker, certificate: Path, directory: Path, prefix: str, password: str, *options: str
 ) -> subprocess.Popen[bytes]:
@@ -157,6 +166,18 @@ def test_a_worker_reads_decides_and_checkpoints_over_tls_with_a_login(
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(
+    ("password", "status", "says"),
+    [(PASSWORD, 0, "events sent to"), ("wrong", 1, f"that lets us in (with SASL_SSL as {USER})")],
+)
+def test_the_load_gets_in_with_its_password_alone(
+    secured: SecureBroker, certificate: Path, prefix: str, password: str, status: int, says: str
+) -> None:
+    process = load(secured, certificate, prefix, password)
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, says in said, "Traceback" in said) == (status, True, False), said
 
 
 def test_a_wrong_password_ends_the_worker_with_a_line_that_says_so(
