@@ -9,44 +9,20 @@ from pathlib import Path
 
 import orjson
 import pytest
+from against_replay import Records, comparable, replayed
 from aiokafka import AIOKafkaProducer
 from test_stages import events, slo_file
 from workers import WorkerProcess
 
 from stream.kafka.tail import Tail
 from stream.kafka.topics import Admin, declare_topics
-from stream.replay import replay
 from stream.wire.signal import TOPICS
 
 EVENTS = 200_000
 PARTITIONS = 4
 KILLS = 3
 FEED_S = 24.0
-APPROXIMATE = ("p50", "p90", "p95", "p99", "p999", "mean")
 OPTIONS = ("--partitions", str(PARTITIONS), "--session-timeout", "6s")
-
-Records = dict[str, Counter[bytes]]
-
-
-def comparable(topic: str, record: dict[str, object]) -> bytes:
-    """What live and replay must agree on to the last byte."""
-    left_out = {"latency-percentiles": APPROXIMATE, "dead-letters": ("source", "observed_at")}.get(topic, ())
-    return orjson.dumps({k: v for k, v in record.items() if k not in left_out})
-
-
-def replayed(slos: Path, lines: list[bytes], directory: Path) -> tuple[Records, str]:
-    """What replay gives, and its last tick."""
-    file = directory / "events.ndjson"
-    file.write_bytes(b"\n".join(lines))
-    replay([slos], [str(file)], directory / "out")
-    found: Records = {}
-    last = ""
-    for topic in TOPICS:
-        records = [orjson.loads(line) for line in (directory / "out" / f"{topic}.ndjson").open("rb")]
-        found[topic] = Counter(comparable(topic, record) for record in records)
-        last = max([last, *(record["evaluated_at"] for record in records if "evaluated_at" in record)])
-    return found, last
-
 
 async def feed(broker: str, topic: str, lines: list[bytes], rng: random.Random) -> None:
     """Produce at a steady rate, each partition in file order."""

@@ -11,11 +11,19 @@ from pathlib import Path
 
 
 class WorkerProcess:
-    """``burngate worker`` in a process of its own; its log goes to a file."""
+    """``burngate worker`` in a process of its own; its log goes to a file. ``program``: another ``burngate``."""
 
-    def __init__(self, brokers: str, app: str, slos: Path, log: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        brokers: str,
+        app: str,
+        slos: Path,
+        log: Path,
+        options: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "stream"),
+    ) -> None:
         self.log = log
-        command = [sys.executable, "-m", "stream", "worker", "--brokers", brokers, "--slos", str(slos)]
+        command = [sys.executable, *program, "worker", "--brokers", brokers, "--slos", str(slos)]
         command += ["--app", app, "--topic-prefix", f"{app}-", "--metrics-port", "0", *options]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BURNGATE_")}
         with log.open("ab") as output:
