@@ -194,7 +194,7 @@ class BatchFetcher:
 
     @property
     def waiting_since_s(self) -> float:
-        """Since when the partition that has waited longest is due for a fetch, and was not answered; infinite:
+        """Since when the partition that has waited longest is due for a fetch without an answer; infinite:
         none is. Asked for or not: without a known leader it cannot be. May be called from another thread.
         """
         assignment, _ = self._latest
