@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class BatchFetcher:
         self._asked: dict[TopicPartition, tuple[Any, float]] = {}
         """(assignment, when it was asked for) of the last successful fetch."""
         self._waiting: dict[TopicPartition, tuple[Any, float]] = {}
-        """(assignment, since when) of partitions whose fetches are left without an answer."""
+        """(assignment, since when) of partitions that are to be asked for, and have not answered since."""
         self.answered_s = -math.inf
         """When a fetch was last answered."""
         self._fetch = consumer._fetcher._proc_fetch_request
@@ -153,6 +153,7 @@ class BatchFetcher:
         """Make way for the next fetch of this partition."""
         fetcher = self._consumer._fetcher
         del fetcher._records[tp]
+        self._waiting[tp] = (self._consumer._subscription.subscription.assignment, time.monotonic())
         fetcher._notify(fetcher._wait_consume_future)
 
     def _continue_run(self, tp: TopicPartition, assignment: Any, begin: int) -> _Run:
@@ -179,26 +180,22 @@ class BatchFetcher:
         asked_s = time.monotonic()
         tps = [TopicPartition(topic, place[0]) for topic, places in request.topics for place in places]
         before = {tp: _answered(assignment, tp) for tp in tps}
-        self._await(assignment, tps, asked_s)
         found: bool = await self._fetch(assignment, node_id, request)
         for tp in tps:
             # Two answers within a millisecond look like one, and count as the earlier: evidence only ages.
             if _answered(assignment, tp) != before[tp]:
                 self._asked[tp] = (assignment, asked_s)
-                self._waiting.pop(tp, None)
                 self.answered_s = time.monotonic()
+                if tp in self._consumer._fetcher._records:
+                    self._waiting.pop(tp, None)  # it is asked for again when that is taken
+                else:
+                    self._waiting[tp] = (assignment, self.answered_s)
         return found
-
-    def _await(self, assignment: Any, tps: Iterable[TopicPartition], since_s: float) -> None:
-        for tp in tps:
-            if self._waiting.get(tp, (None,))[0] is not assignment:
-                self._waiting[tp] = (assignment, since_s)
 
     @property
     def waiting_since_s(self) -> float:
-        """Since when the partition that has waited longest is left without an answer; infinite: none is.
-
-        May be asked from another thread.
+        """Since when the partition that has waited longest is due for a fetch without an answer; infinite:
+        none is. Asked for or not: without a known leader it cannot be. May be called from another thread.
         """
         assignment, _ = self._latest
         return min(
@@ -212,12 +209,10 @@ class BatchFetcher:
     def _look_at_fetches(self, assignment: Any) -> None:
         """Note what the last fetch response of each partition has shown."""
         progress: dict[TopicPartition, Progress] = {}
-        # A partition whose leader or position is not known is never asked for.
-        self._await(
-            assignment, (tp for tp in assignment.tps if not self._is_asked(tp, assignment)), time.monotonic()
-        )
         for tp in assignment.tps:
             state = assignment.state_value(tp)
+            if not self._is_asked(tp, assignment) and self._waiting.get(tp, (None,))[0] is not assignment:
+                self._waiting[tp] = (assignment, time.monotonic())
             if not self._is_asked(tp, assignment) or not state.has_valid_position:
                 continue
             high_water = state.highwater

@@ -254,6 +254,40 @@ def test_a_dead_broker_makes_progress_stale_not_fresh(cluster: Cluster, run: Run
     run(check())
 
 
+def test_a_leader_that_is_lost_after_an_answer_counts_as_unanswered(cluster: Cluster, run: Run) -> None:
+    """Nothing is asked for then, so that no fetch fails."""
+
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        tp = TopicPartition(topic, 0)
+        async with reading(cluster, tp) as fetcher:
+            while tp not in fetcher.progress:
+                await fetcher.take({topic: 1}, 0.1)
+            fetcher._consumer._client.cluster.leader_for_partition = lambda _: None
+            for _ in range(10):
+                await fetcher.take({topic: 1}, 0.1)
+            assert time.monotonic() - fetcher.waiting_since_s > 0.5
+
+    run(check())
+
+
+def test_what_lies_ready_and_is_not_taken_is_no_silence(cluster: Cluster, run: Run) -> None:
+    async def check() -> None:
+        topic = await cluster.create_topic("in")
+        tp = TopicPartition(topic, 0)
+        await cluster.produce(topic, [b"x"] * 10)
+        async with reading(cluster, tp) as fetcher:
+            while fetcher.answered_s < 0:
+                await fetcher.take({topic: 0}, 0.1)
+            await asyncio.sleep(0.6)
+            await fetcher.take({topic: 0}, 0.1)
+            assert fetcher.waiting_since_s > time.monotonic()
+            await take_until(fetcher, tp, 10)
+            assert time.monotonic() - fetcher.waiting_since_s < 0.3
+
+    run(check())
+
+
 def test_a_partition_that_cannot_be_asked_for_counts_as_unanswered(cluster: Cluster, run: Run) -> None:
     async def check() -> None:
         topic = await cluster.create_topic("in")
