@@ -24,6 +24,7 @@ KILLS = 3
 FEED_S = 24.0
 OPTIONS = ("--partitions", str(PARTITIONS), "--session-timeout", "6s")
 
+
 async def feed(broker: str, topic: str, lines: list[bytes], rng: random.Random) -> None:
     """Produce at a steady rate, each partition in file order."""
     producer = AIOKafkaProducer(bootstrap_servers=broker, compression_type="lz4", linger_ms=20)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class WorkerProcess:
-    """``burngate worker`` in a process of its own; its log goes to a file. ``program``: another ``burngate``."""
+    """``burngate worker`` in a process of its own, or another ``program``; its log goes to a file."""
 
     def __init__(
         self,

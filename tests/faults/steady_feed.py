@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -29,6 +30,8 @@ class SteadyFeed:
         self.active = list(range(partitions))
         self.sent = 0
         """Lines that Kafka has."""
+        self.abort_next = 0
+        """So many events go into a transaction that stays open for a while and is aborted."""
         self.aborted = 0
         self.now_ms = 0
         """Event time of the last event sent."""
@@ -37,6 +40,8 @@ class SteadyFeed:
         self._transactional = AIOKafkaProducer(
             **options, transactional_id=f"{topic}-feed", max_request_size=8 << 20
         )
+        self.may_pass: Callable[[], bool] = lambda: True
+        """Asked at a gap: whether what should have happened before it has."""
         self._wanted = asyncio.Event()
         self._held = asyncio.Event()
         self._released = asyncio.Event()
@@ -70,7 +75,7 @@ class SteadyFeed:
         return self._finished.is_set()
 
     async def hold(self) -> bool:
-        """Pause at the next gap of event time; returns when nothing is under way. False: there is none left."""
+        """Pause at the next gap of event time; returns when nothing is under way. False: none is left."""
         self._released.clear()
         self._wanted.set()
         await self._held.wait()
@@ -81,6 +86,8 @@ class SteadyFeed:
         self._released.set()
 
     async def _pause(self) -> None:
+        while not self.may_pass() and not self._wanted.is_set():
+            await asyncio.sleep(STEP_S)  # noqa: ASYNC110 (it is a place in the stream that is waited for)
         if self._wanted.is_set():
             self._held.set()
             await self._released.wait()
@@ -99,10 +106,13 @@ class SteadyFeed:
                     await self._write(self._transactional, shares)
             else:
                 await self._write(self._plain, shares)
-            if self.rng.random() < 0.02:
-                await self.abort(5, 0.0)
+            if self.abort_next:
+                await self._abort(self.abort_next, 2.0)
+                self.abort_next = 0
+            elif self.rng.random() < 0.02:
+                await self._abort(5, 0.0)
 
-    async def abort(self, count: int, open_s: float) -> None:
+    async def _abort(self, count: int, open_s: float) -> None:
         """Write events to some partitions in a transaction, keep it open for a while, and abort it."""
         shares = {p: [junk(self.rng, self.now_ms)] * count for p in self.rng.sample(self.active, 2)}
         producer = self._transactional

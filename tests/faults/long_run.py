@@ -1,0 +1,86 @@
+"""``make faults``: many faults over millions of events, and a table of what they cost.
+
+Prints the table and writes docs/faults.md; ends with 1 unless nothing was lost and nothing counted twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where the suite's own helpers are
+
+from fault_kinds import Fault, kinds
+from fault_report import markdown, table
+from fault_run import FaultRun, Outcome
+from recorded_stream import recorded
+from rich.console import Console
+
+from stream.kafka.local import LocalBroker
+
+LONG_STOP_S = 60.0
+RATE = 4_000.0
+GAPS = 60
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+def drawn(known: list[Fault], count: int, rng: random.Random) -> list[Fault]:
+    """Each kind once, then any; the ones that take long more seldom."""
+    once = rng.sample(known, len(known))[:count]
+    rare = ("partition added", "broker gone", "all partitions idle")
+    weights = [0.25 if fault.name.startswith(rare) else 1.0 for fault in known]
+    faults = once + rng.choices(known, weights, k=max(0, count - len(once)))
+    rng.shuffle(faults)
+    return faults
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--faults", type=int, default=110)
+    options.add_argument("--events", type=int, default=2_400_000)
+    options.add_argument("--rate", type=float, default=RATE, help="events a second")
+    options.add_argument("--only", default="", help="kinds whose name contains this")
+    options.add_argument("--keep", type=Path, metavar="DIR", help="keep the workers' logs there")
+    options.add_argument("--no-docs", action="store_true", help="leave docs/faults.md as it is")
+    chosen = options.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    known = [fault for fault in kinds(LONG_STOP_S) if chosen.only in fault.name]
+    if not known:
+        options.error(f"no kind of fault has {chosen.only!r} in its name")
+    faults = drawn(known, chosen.faults, random.Random(chosen.seed))
+    console = Console()
+    directory = chosen.keep or Path(tempfile.mkdtemp(prefix="burngate-faults-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    outcome = asyncio.run(_run(console, directory, faults, chosen))
+    console.print(table(outcome))
+    for line in outcome.differences:
+        console.print(line, markup=False, style="red")
+    if outcome.differences:
+        console.print(f"seed {chosen.seed}; logs are in {directory}", markup=False)
+    if not chosen.no_docs:
+        DOCS.write_text(markdown(outcome, chosen.seed))
+    sys.exit(bool(outcome.differences))
+
+
+async def _run(console: Console, directory: Path, faults: list[Fault], chosen: argparse.Namespace) -> Outcome:
+    started_s = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"{time.monotonic() - started_s:6.0f} s  {text}", highlight=False, markup=False)
+
+    say(f"recording {chosen.events:,} events")
+    stream = recorded(chosen.seed, chosen.events, chosen.rate, GAPS)
+    with LocalBroker() as broker:
+        run = FaultRun(broker, "faults", stream, chosen.rate, faults, chosen.seed, directory, say)
+        return await run.run()
+
+
+if __name__ == "__main__":
+    main()
