@@ -10,6 +10,7 @@ import errno
 import functools
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -40,6 +41,9 @@ class _Commands(typer.core.TyperGroup):
                 status = super().invoke(ctx)
             except UserError as error:
                 status, fault = error.exit_code, str(error)
+            except typer.BadParameter as error:
+                error.message = _plain(error.message)
+                raise
             sys.stdout.flush()
         except KeyboardInterrupt:
             status = INTERRUPTED
@@ -49,6 +53,13 @@ class _Commands(typer.core.TyperGroup):
         if fault is not None:
             _say(fault)
         raise SystemExit(status)
+
+
+def _plain(message: str) -> str:
+    """What typer says of a value, without the words of the library that it asks."""
+    text = re.sub(r"^Value error, ", "", message)
+    text = re.sub(r"^Input should be a valid (\w+).*", r"must be a valid \1", text)
+    return re.sub(r"^Input should be ", "must be ", text)
 
 
 app = typer.Typer(

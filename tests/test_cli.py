@@ -77,6 +77,26 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", "--format", "xml", "."],
+        ["kafka", "--port", "x"],
+        ["load", "--brokers", "a:1", "--rate", "x"],
+        ["demo", "--seed", "1.5"],
+        ["demo", "--duration", "x"],
+        ["demo", "--duration", "nan"],
+        ["demo", "--duration", "2"],
+    ],
+)
+def test_a_value_that_is_refused_is_told_in_plain_words(arguments: list[str]) -> None:
+    done = burngate(*arguments)
+    assert done.returncode == 2
+    assert arguments[-2 if arguments[-1] != "." else 1] in done.stderr
+    for word in ("Value error", "Input should", "parse", "Traceback"):
+        assert word not in done.stderr
+
+
 def test_a_worker_with_bad_settings_lists_them_and_exits_1() -> None:
     done = burngate("worker", "--partitions", "0", BURNGATE_METRICS_PORTS="1", BURNGATE_START="soon")
     assert done.returncode == 1

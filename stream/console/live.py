@@ -1,7 +1,8 @@
 """The live view: one screen, drawn anew a few times a second from a board.
 
 What does not fit is left out, the least important first: a narrow terminal loses the sparkline and the bar
-before the numbers, a low one the older happenings. Colours only repeat what words and marks say.
+before the numbers, a low one the older happenings, then the services (one line says what fires and what is
+frozen), then the objectives that are well. Colours only repeat what words and marks say.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from stream.console.board import HISTORY, Board, Happening, Kind, Objective, Ser
 from stream.console.glyphs import ASCII, UNICODE, Glyphs
 from stream.console.progress import Progress
 
-_WIDE, _MEDIUM, _NARROW = 112, 92, 66
+_WIDE, _MEDIUM, _NARROW, _TIGHT = 112, 92, 66, 50
 _GAP = 2
 _LEAST_HAPPENINGS = 3
+_TABLE_HEAD = 2
+_ALL = 1_000_000
 _STYLES = {
     Kind.FIRING: "bold red",
     Kind.RESOLVED: "green",
@@ -44,14 +47,17 @@ class LiveView:
         glyphs = ASCII if options.ascii_only else UNICODE
         width, height = options.max_width, options.height or console.height
         free = options.reset_height()
-        parts = [
-            _header(self.progress, self.board, width, glyphs),
-            _objectives(self.board, width, glyphs),
-            _services(self.board, width),
-        ]
-        blocks = [[*console.render_lines(part, free), []] for part in parts]
+        header = console.render_lines(_header(self.progress, self.board, width, glyphs), free)
+
+        def objectives(most: int) -> list[list[Segment]]:
+            return console.render_lines(_objectives(self.board, width, glyphs, most), free)
+
+        services = console.render_lines(_services(self.board, width), free)
+        blocks = [[*header, []], [*objectives(_ALL), []], [*services, []]]
         if sum(map(len, blocks)) > height - _LEAST_HAPPENINGS:
-            blocks.pop()
+            header += console.render_lines(_essentials(self.board, glyphs), free)
+            room = height - len(header) - _TABLE_HEAD - 3  # two blank lines and one happening
+            blocks = [[*header, []], [*objectives(room), []]] if room > 0 else [header]
         lines: list[list[Segment]] = [line for block in blocks for line in block]
         told = _happenings(self.board, glyphs, room=height - len(lines))
         lines += console.render_lines(Padding(Group(*told), (0, 1)), free)
@@ -91,27 +97,59 @@ def _header(progress: Progress, board: Board, width: int, glyphs: Glyphs) -> Ren
     return Padding(Group(title, line, bar), (0, 1))
 
 
-def _objectives(board: Board, width: int, glyphs: Glyphs) -> RenderableType:
+def _essentials(board: Board, glyphs: Glyphs) -> RenderableType:
+    """What must not be missed, in one line: what fires and what is frozen."""
+    firing = sum(len(row.firing) for row in board.objectives.values())
+    frozen = [row for row in board.services.values() if row.frozen_since_ms is not None]
+    line = Text(no_wrap=True, overflow="ellipsis")
+    if firing:
+        line.append(f"{glyphs.marks['firing']} {firing} FIRING  ", "bold red")
+    if frozen:
+        line.append(f"{glyphs.marks['frozen']} FROZEN {', '.join(row.name for row in frozen)}", "bold cyan")
+    return Padding(line if line else Text("nothing fires, nothing is frozen", "dim"), (0, 1))
+
+
+def _objectives(board: Board, width: int, glyphs: Glyphs, most: int) -> RenderableType:
+    """At most so many rows; what burns and what has least budget left stays."""
     if not board.objectives:
         return Padding(Text("waiting for the first budgets", "dim"), (1, 1))
+    rows = list(board.objectives.values())
+    if len(rows) > most:
+        worst = sorted(rows, key=lambda row: (not row.firing, row.remaining_pct))[: max(1, most - 1)]
+        kept = set(map(id, worst))
+        rows = [row for row in rows if id(row) in kept]
+    left_out = len(board.objectives) - len(rows)
+    table = Padding(_objective_table(board, rows, width, glyphs), (0, 1))
+    if not left_out or most < 2:
+        return table
+    more = Text(f"and {text.number(left_out, 'objective')} more", "dim", no_wrap=True, overflow="ellipsis")
+    return Group(table, Padding(more, (0, 1)))
+
+
+def _objective_table(board: Board, rows: list[Objective], width: int, glyphs: Glyphs) -> Table:
     windows = board.windows()
     shown = windows if width >= _NARROW else windows[:1]
     bar_width = 20 if width >= _WIDE else 10 if width >= _MEDIUM else 6 if width >= _NARROW else 0
+    longest = max(len(row.name) for row in rows)
+    budget_width, burn_width, alert_width = max(11, bar_width + 8), 8, 8
+    # Where names would have to be cut, the numbers first move together.
+    is_tight = width < _NARROW and longest + budget_width + burn_width + alert_width + 3 * _GAP > width - 2
+    if is_tight:
+        budget_width, burn_width = 7, 5
     columns = [
         Column("objective", overflow="ellipsis", no_wrap=True, ratio=1),
-        Column("target", justify="right", no_wrap=True, width=7),
+        _numbers("target", 7),
         Column("errors", no_wrap=True),
-        Column("budget left", justify="right", no_wrap=True, width=max(11, bar_width + 8)),
-        *(Column(f"burn {window}", justify="right", no_wrap=True, width=8) for window in shown),
-        Column("alert", no_wrap=True, width=8),
+        _numbers("left" if is_tight else "budget left", budget_width),
+        *(_numbers(window if is_tight else f"burn {window}", burn_width) for window in shown),
+        Column("alert", no_wrap=True, width=alert_width),
     ]
-    longest = max(len(row.name) for row in board.objectives.values())
     has_target = width >= _MEDIUM
     taken = longest + sum((column.width or 0) + _GAP for column in columns) - (0 if has_target else 7 + _GAP)
     spark_width = min(HISTORY, width - 2 - taken)
     has_spark = spark_width >= len("errors")
     table = _table([one for one in columns if _is_shown(one, target=has_target, errors=has_spark)])
-    for row in board.objectives.values():
+    for row in rows:
         cells: list[RenderableType] = [Text(row.name)]
         if has_target:
             cells.append(Text(f"{row.target_pct:g} %", "dim"))
@@ -121,7 +159,11 @@ def _objectives(board: Board, width: int, glyphs: Glyphs) -> RenderableType:
         cells += [_burn(row, window) for window in shown]
         cells.append(Text(row.severity or "", _SEVERITY_STYLES.get(row.severity or "", "bold")))
         table.add_row(*cells)
-    return Padding(table, (0, 1))
+    return table
+
+
+def _numbers(header: str, width: int) -> Column:
+    return Column(header, justify="right", no_wrap=True, width=width)
 
 
 def _is_shown(column: Column, **has: bool) -> bool:
@@ -151,7 +193,9 @@ def _budget(row: Objective, width: int, glyphs: Glyphs) -> Text:
     left = row.remaining_pct
     style = "green" if left >= 50 else "yellow" if left >= 25 else "red"
     filled, empty = glyphs.bar(left, width)
-    return Text.assemble((filled, style), (empty, "dim"), (f" {text.percent(left):>7}", style))
+    return Text.assemble(
+        (filled, style), (empty, "dim"), (f"{' ' if width else ''}{text.percent(left):>7}", style)
+    )
 
 
 def _burn(row: Objective, window: str) -> Text:
@@ -178,14 +222,13 @@ def _services(board: Board, width: int) -> RenderableType:
         Column("p99", justify="right", no_wrap=True),
         Column("deploys", no_wrap=True, overflow="ellipsis", ratio=2),
     ]
-    if width < _NARROW:
-        del columns[1:3]
+    hidden = slice(1, 4 if width < _TIGHT else 3 if width < _NARROW else 1)
+    del columns[hidden]
     table = _table(columns)
     for row in board.services.values():
         latencies = [Text(text.latency(ms)) for ms in (row.p50_ms, row.p95_ms, row.p99_ms)]
         cells = [Text(row.name), Text(f"{row.requests_per_s:.1f}"), *latencies, _gate(row)]
-        if width < _NARROW:
-            del cells[1:3]
+        del cells[hidden]
         table.add_row(*cells)
     return Padding(table, (0, 1))
 
@@ -206,7 +249,7 @@ def _happenings(board: Board, glyphs: Glyphs, room: int) -> list[Text]:
     told = sorted(board.happenings, key=lambda one: one.at_ms)
     lines = [_happening(happening, glyphs) for happening in told]
     if sum(map(len, lines)) > room:
-        lines = [[head] for head, *_ in lines[:-1]] + lines[-1:]
+        lines = [[head] for head, *_ in lines[:-1]] + [lines[-1][:room]]
     return [line for block in lines for line in block][-room:]
 
 

@@ -117,6 +117,48 @@ def test_a_narrow_terminal_keeps_the_numbers_that_matter(width: int) -> None:
         assert essential in page
 
 
+def shop() -> Board:
+    """The incident in a shop of several services; most of its objectives are well."""
+    board = eventful()
+    for name in ("catalogue-availability", "checkout-availability", "search-latency"):
+        board.apply("slo-budgets", budget(slo=name, service=name.split("-")[0], remaining_pct=97.0))
+    return board
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 15), (60, 12), (80, 12), (40, 12), (40, 8), (30, 5)])
+def test_what_fires_and_what_is_frozen_is_seen_on_the_smallest_terminal(width: int, height: int) -> None:
+    page = drawn(shop(), width, height)
+    assert "1 FIRING" in page
+    assert "FROZEN payment" in page
+    if height >= 12:
+        assert "payment-av" in page
+        assert "29.3 %" in page
+        assert "critical" in page
+        assert "take 2.5.0 back"[: width - 35] in page
+
+
+def test_objectives_for_which_there_is_no_room_are_counted() -> None:
+    page = drawn(shop(), 60, 12)
+    firsts = [line.split()[0] for line in page.splitlines() if line.strip()]
+    shown = sum(first.endswith(("availability", "latency")) for first in firsts)
+    assert f"and {6 - shown} objectives more" in page
+    assert 0 < shown < 6
+    assert "objectives more" not in drawn(shop(), 60, 40)
+
+
+def test_where_all_is_well_the_smallest_terminal_says_so() -> None:
+    board = Board()
+    board.apply("slo-budgets", budget())
+    assert "nothing fires, nothing is frozen" in drawn(board, 40, 8)
+
+
+def test_names_are_told_apart_at_forty_columns() -> None:
+    lines = drawn(shop(), 40, 30).splitlines()
+    names = [line.split()[0] for line in lines if line.startswith((" pay", " sea", " cat", " che"))]
+    assert len(set(names)) == len(names) == 6 + len(shop().services)
+    assert "FROZEN" in drawn(shop(), 40, 30)
+
+
 def test_a_low_terminal_keeps_the_newest_happenings_and_gives_up_details_first() -> None:
     page = drawn(eventful(), 100, 20)
     assert "take 2.5.0 back" in page
