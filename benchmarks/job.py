@@ -54,12 +54,12 @@ def run(
         first = worker.events()
     started_s, started_cpu_s = time.perf_counter(), worker.cpu_s()
     asyncio.run(_wait_for_budgets(worker, broker, traffic, slos, prefix, watch))
-    return Taken(
-        worker.events() - first,
+    taken_s, cpu_s, peak_mb = (
         time.perf_counter() - started_s,
         worker.cpu_s() - started_cpu_s,
         worker.peak_mb(),
     )
+    return Taken(worker.events() - first, taken_s, cpu_s, peak_mb)
 
 
 async def _wait_for_budgets(
