@@ -24,7 +24,7 @@ _THRESHOLDS_MS = (300, 400, 500, 750, 1000)
 
 
 def measure(lab: Lab) -> Measured:
-    traffic = Traffic(SERVICES, ENDPOINTS, minutes=1 if lab.quick else 3, bad=0.0002)
+    traffic = Traffic(SERVICES, ENDPOINTS, minutes=2 if lab.quick else 4, bad=0.0002)
     topic = "slos-request-events"
     steps = [Step(f"{count:,} SLOs", "slos-", traffic, list(documents(count))) for count in STEPS]
     lab.clear()
