@@ -1,4 +1,7 @@
-"""Cost per event while one thing grows: the worker's CPU time, each step beside the first of its round."""
+"""Cost per event while one thing grows: the worker's CPU time, each step beside the first of its round.
+
+The first minute of events is not measured: in it the worker learns what there is, once.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,14 @@ def measure_growth(lab: Lab, steps: Sequence[Step], beside: Sequence[Step] = ())
             slos = lab.slos(step.prefix + str(len(step.slos)), step.slos)
             options = ["--topic-prefix", step.prefix, *step.options]
             with lab.worker(slos, options) as worker:
-                one = job.run(worker, lab.broker, step.traffic, len(step.slos), prefix=step.prefix)
+                one = job.run(
+                    worker,
+                    lab.broker,
+                    step.traffic,
+                    len(step.slos),
+                    prefix=step.prefix,
+                    warm_up=60 * step.traffic.events_per_s,
+                )
                 worker.stop()
             taken[step.name].append(one)
     first = taken[steps[0].name]

@@ -17,7 +17,7 @@ _LIMIT_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What ``events`` took, from the first counted one to the last minute's budgets on their topic."""
+    """What ``events`` took, from the first one to the last minute's budgets on their topic."""
 
     events: int
     seconds: float
@@ -40,26 +40,26 @@ def run(
     slos: int,
     *,
     prefix: str = "",
+    warm_up: int = 0,
     watch: Callable[[Worker], None] = lambda worker: None,
 ) -> Taken:
     """Let a worker read a load to its end. The last minute's budgets wait for the last event of every
-    partition, so nothing is left to do when they are there. ``watch`` is called about twice a second."""
-    first = 0
+    partition, so nothing is left to do when they are there. What the first ``warm_up`` events take is not
+    counted. ``watch`` is called about twice a second."""
     deadline_s = time.perf_counter() + _LIMIT_S
-    while first == 0:
+    while (first := worker.events()) <= warm_up:
         worker.check()
         if time.perf_counter() > deadline_s:
-            raise RuntimeError("the worker counts nothing")
-        time.sleep(0.02)
-        first = worker.events()
+            raise RuntimeError(f"the worker has counted {first:,} events and no more")
+        time.sleep(0.25 if first else 0.02)
     started_s, started_cpu_s = time.perf_counter(), worker.cpu_s()
     asyncio.run(_wait_for_budgets(worker, broker, traffic, slos, prefix, watch))
-    return Taken(
-        worker.events() - first,
+    taken_s, cpu_s, peak_mb = (
         time.perf_counter() - started_s,
         worker.cpu_s() - started_cpu_s,
         worker.peak_mb(),
     )
+    return Taken(worker.events() - first, taken_s, cpu_s, peak_mb)
 
 
 async def _wait_for_budgets(

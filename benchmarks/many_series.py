@@ -27,7 +27,7 @@ def measure(lab: Lab) -> Measured:
 
 
 def _step(lab: Lab, endpoints: int, variants: int) -> Step:
-    traffic = Traffic(SERVICES, endpoints, variants, minutes=1 if lab.quick else 3)
+    traffic = Traffic(SERVICES, endpoints, variants, minutes=2 if lab.quick else 4)
     prefix = f"series-{endpoints}-{variants}-"
     lab.fill(f"{prefix}request-events", traffic)
     name = f"{SERVICES * endpoints * variants:,} series, {SERVICES * endpoints:,} endpoints"

@@ -106,7 +106,7 @@ def _show_restore(lab: Lab, taken: dict[str, float], size: aged.Size) -> None:
 
 def _memory_at_work(lab: Lab, app: str, services: int) -> float:
     """Peak memory of a worker that restores the state and goes on with events of the same series."""
-    traffic = Traffic(services, aged.ENDPOINTS, minutes=2, start_ms=aged.END_MS)
+    traffic = Traffic(services, aged.ENDPOINTS, minutes=2, start_ms=aged.END_MS, bad=0.0002)
     lab.clear_input_for(app)
     lab.fill("request-events", traffic)
     slos = lab.slos(app, aged.objectives(services))

@@ -1,11 +1,14 @@
 """How long one step of the worker holds an event loop, which heartbeats and other partitions then wait for.
 
 The worker runs in ``benchmarks.probed``, which times every callback of its loops while it works off a
-backlog as fast as it can. What counts is from joining the group on; before it nobody waits.
+backlog as fast as it can: events of 1,000 series on a month of state (``benchmarks.aged``), over a full
+hour, so that all that ticks, minutes and hours bring with them is there. What counts is from joining the
+group on; before it nobody waits.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -14,31 +17,34 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks import job
+from benchmarks import aged, job
 from benchmarks.lab import Lab
 from benchmarks.rows import Measured
-from benchmarks.traffic import Traffic, one_each
+from benchmarks.traffic import Traffic
 
 _SHOWN = 8
 VARIABLE = "BENCH_PROBE"
 
 
 def measure(lab: Lab) -> Measured:
-    traffic = Traffic(minutes=1 if lab.quick else 3)
-    slos = lab.slos("stalls", one_each(traffic.services))
+    traffic = Traffic(minutes=2 if lab.quick else 3, start_ms=aged.END_MS, bad=0.0002)
+    documents = aged.objectives(traffic.services)
+    slos = lab.slos("stalls", documents)
     lab.clear()
     lab.fill("request-events", traffic)
     longest: list[float] = []
     for number in range(lab.rounds):
         lab.clear("request-events")
+        app = f"stalls-{number}"
+        asyncio.run(aged.write(lab.broker, app, slos, traffic.services))
         path = lab.directory / f"stalls-{number}.json"
         os.environ[VARIABLE] = str(path)
-        with lab.worker(slos, module="benchmarks.probed") as worker:
+        with lab.worker(slos, app=app, module="benchmarks.probed") as worker:
             while worker.readiness() is None:
                 worker.check()
                 time.sleep(0.01)
             from_s = time.perf_counter()
-            job.run(worker, lab.broker, traffic, traffic.services)
+            job.run(worker, lab.broker, traffic, len(documents))
             worker.stop()
         holds = holds_in(path, from_s)
         longest.append(max((hold["held_ms"] for hold in holds), default=0.0))

@@ -37,7 +37,7 @@ spec:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Whole minutes of events in order of time, about 140 bytes each, 1 % of them bad."""
+    """Whole minutes of events in order of time, about 140 bytes each."""
 
     services: int = 100
     endpoints: int = 10
@@ -48,6 +48,8 @@ class Traffic:
     """Of event time: a billion a day is 11,600 a second in the mean."""
     minutes: int = 3
     start_ms: int = START_MS
+    bad: float = 0.01
+    """Share of errors."""
 
     @property
     def count(self) -> int:
@@ -66,7 +68,7 @@ class Traffic:
             endpoint = rng.integers(self.endpoints, size=len(number)) if self.endpoints else number
             service = rng.integers(self.services, size=len(number))
             variant = rng.integers(self.variants, size=len(number))
-            yield from write(ts, service, endpoint, variant, rng)
+            yield from write(ts, service, endpoint, variant, rng, self.bad)
 
     def closing_event(self) -> bytes:
         """One in each partition ends the load: with it, and not before, the last minute is decided."""
@@ -79,9 +81,9 @@ def write(
     endpoint: np.ndarray,
     variant: np.ndarray,
     rng: np.random.Generator,
-    bad: float | np.ndarray = 0.01,
+    bad: float | np.ndarray,
 ) -> Iterator[bytes]:
-    """Events with these columns; ``bad``: the share of errors."""
+    """Events with these columns; ``bad``: the share of errors. One latency of 8,000 is above 300 ms."""
     status = np.where(rng.random(len(ts_ms)) < bad, 500, 200)
     latency = rng.lognormal(3.5, 0.6, len(ts_ms))
     columns = [column.tolist() for column in (ts_ms, service, endpoint, status, latency, variant // 2)]

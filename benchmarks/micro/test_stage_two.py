@@ -53,7 +53,7 @@ class Owner:
             self.rng.integers(SERVICES, size=EVENTS),
             self.rng.integers(ENDPOINTS, size=EVENTS),
         )
-        values = list(write(ts, service, endpoint, np.zeros(EVENTS, np.int64), self.rng))
+        values = list(write(ts, service, endpoint, np.zeros(EVENTS, np.int64), self.rng, 0.01))
         counted, _ = tally(decode(values, self.lexicon.interner)[0], self.lexicon.judge)
         return encode_partial(Report(source, 1, end, 1, int(ts[0])), start, counted, final)
 

@@ -39,7 +39,7 @@ CATCH_UP_EVERY_S = 1.0
 """Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
 READINGS_EVERY_S = 5.0
-"""For the metrics page: they go through all objectives, and while catching up there are many checkpoints."""
+"""For the metrics page, while catching up: they go through all objectives, and checkpoints are many then."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -258,12 +258,15 @@ class Windows:
     # checkpoints
 
     def _checkpoint_due(self, owner: Owner) -> bool:
-        decided_s = owner.keeper.shard.ledger.decided_s
-        is_behind = decided_s is not None and time.time() - decided_s > BEHIND_S
         age_s = time.monotonic() - owner.checkpoint_s
         if owner.has_decided:
-            return not is_behind or age_s >= CATCH_UP_EVERY_S
+            return not self._is_behind(owner) or age_s >= CATCH_UP_EVERY_S
         return age_s >= CHECKPOINT_EVERY_S
+
+    def _is_behind(self, owner: Owner) -> bool:
+        """Whether there are many ticks to catch up with."""
+        decided_s = owner.keeper.shard.ledger.decided_s
+        return decided_s is not None and time.time() - decided_s > BEHIND_S
 
     async def _checkpoint_later(self, tp: TP, owner: Owner) -> None:
         """What was decided while catching up is published in a while, though nothing more may come."""
@@ -286,7 +289,7 @@ class Windows:
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
         self.stats.signals.update(signal.topic for signal in due)
-        if owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
+        if not self._is_behind(owner) or owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
             owner.read_s = owner.checkpoint_s
             self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
         if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:

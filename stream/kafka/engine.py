@@ -23,6 +23,7 @@ from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
+from faust.tables.manager import TableManager
 from mode.supervisors import CrashingSupervisor
 
 from stream.errors import StalledError, UserError
@@ -45,6 +46,13 @@ class _Boot(BootStrategy):  # type: ignore[misc]  # Faust is untyped here
         False  # records are sent by sender.py and state.py, which know what became of them
     )
     enable_web = False
+
+
+class _Tables(TableManager):  # type: ignore[misc]  # Faust is untyped here
+    async def on_start(self) -> None:
+        """At once: Faust first sleeps for a second, in which the tables of a program may register."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
@@ -127,6 +135,7 @@ def make_app(
         # (#315, #189, #527).
         agent_supervisor=CrashingSupervisor,
         # No tables (they lose and double counts, see state.py), no topics of Faust's own, no web server.
+        TableManager=_Tables,
         store="memory://",
         table_standby_replicas=0,
         topic_allow_declare=False,

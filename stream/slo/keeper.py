@@ -16,6 +16,7 @@ from stream.slo.shard import Shard
 from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.upsert import Span, Verdict
+from stream.wire.columns import pack
 from stream.wire.partial import Report, decode_message, unpack_tally
 from stream.wire.signal import Signal
 from stream.wire.state import VERSION, ShardRecord, SourceRecord, decode, encode, key, parse_key
@@ -45,6 +46,7 @@ class Keeper:
         self.leftovers: list[Signal] = []
         """What the state held and the SLO files no longer know has ended: to be published first."""
         self._rewrite = False
+        self._rows = counting_keys(catalog)
         records = records or {}
         if _SHARD in records:
             self._restore(records)
@@ -69,7 +71,7 @@ class Keeper:
             kind, place = parse_key(name)
             if kind == "open":
                 self._reopen(int(place[0]), value)
-        self._rewrite = record.rows != counting_keys(self.catalog)
+        self._rewrite = record.rows != self._rows
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)
@@ -135,7 +137,7 @@ class Keeper:
                 newest_s=newest_s,
                 watermark_ms=self.clock.now_ms,
                 coming=coming,
-                rows=counting_keys(self.catalog),
+                rows=self._rows,
                 sources=[
                     SourceRecord(
                         number,
@@ -149,6 +151,8 @@ class Keeper:
                 ],
                 idle_as_of_ms=self.clock.idle_as_of_ms,
                 rests_on_ms=self.clock.rests_on_ms,
+                first=pack(self.shard.ledger.first),
+                newest=pack(self.shard.ledger.newest),
             )
         )
         changes.update(self._open_changes())

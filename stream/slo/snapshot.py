@@ -160,8 +160,6 @@ def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
         if moving.start_s is not None:
             period = moving.start_s, pack(ledger.windows.sums[ledger.windows.slot[row, objective.window]])
     return state.RowRecord(
-        first=int(ledger.first[row]),
-        newest=int(ledger.newest[row]),
         held_last_minute=row in evaluator.held_last_minute,
         below_rollback=row in evaluator.below_rollback,
         alerts=alerts,
@@ -213,6 +211,7 @@ class _Restorer:
         if decided_s is not None:
             shard.ledger.windows.move_to(decided_s)
             shard.ledger.history.move_to(decided_s)
+        self._places_in_time()
         kept = {self.shard.catalog.objectives[row].identity: row for row in self.new_row.tolist() if row >= 0}
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
@@ -240,6 +239,13 @@ class _Restorer:
         shard.percentiles.minutes.dirty.clear()
         return self.leftovers
 
+    def _places_in_time(self) -> None:
+        known = self.new_row >= 0
+        mine, ledger = self.new_row[known], self.shard.ledger
+        if len(known):
+            ledger.first[mine] = unpack(self.record.first)[known]
+            ledger.newest[mine] = unpack(self.record.newest)[known]
+
     def _pane(self, grid_s: int, start_s: int, record: state.PaneRecord) -> None:
         rows = self.new_row[unpack(record.rows)]
         known = rows >= 0
@@ -259,7 +265,6 @@ class _Restorer:
 
     def _row(self, row: int, record: state.RowRecord) -> None:
         ledger, evaluator = self.shard.ledger, self.shard.evaluator
-        ledger.first[row], ledger.newest[row] = record.first, record.newest
         if record.held_last_minute:
             evaluator.held_last_minute.add(row)
         if record.below_rollback:

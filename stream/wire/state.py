@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -48,13 +48,15 @@ class ShardRecord(Record, frozen=True):
     """While all sources are idle: up to when event time was advanced for it."""
     rests_on_ms: int | None = None
     """When the word was reported that event time rests on."""
+    first: bytes = b""
+    """By row: pane of the first counted event; ``newest`` that of the newest. Nearly all of them change at
+    every tick: as records of their own they would be most of a checkpoint."""
+    newest: bytes = b""
 
 
 class RowRecord(Record, frozen=True):
-    """One SLO's place in time and the state of its alerts."""
+    """The state of one SLO's alerts."""
 
-    first: int
-    newest: int
     held_last_minute: bool
     below_rollback: bool
     alerts: list[tuple[int, int | None, str, str, int, int]]
