@@ -135,7 +135,7 @@ async def partition_added(run: FaultRun) -> None:
         await client.create_partitions({run.feed.topic: NewPartitions(number + 1)})
         deadline_s = time.monotonic() + 60
         tp = TopicPartition(run.feed.topic, number)
-        while tp not in await client.list_consumer_group_offsets(run.app):
+        while tp not in await client.list_consumer_group_offsets(run.app) or not await run.feed.knows(number):
             assert time.monotonic() < deadline_s, f"nobody reads the new partition {number}"
             await asyncio.sleep(0.5)
     finally:

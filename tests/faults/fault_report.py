@@ -16,31 +16,35 @@ from rich.table import Table
 _PAGE = """\
 # Faults
 
-`make faults` feeds a recorded stream into a local Kafka at a steady rate, runs two workers (one to three while
-they are scaled), lets faults strike at seeded random times, and compares every record on every output topic with
-`burngate replay` of the same events: alerts, budgets, freezes, rollbacks and percentiles' counts as multisets, dead
-letters by source. *Lost* and *counted twice* are weighted events, from the totals of SLOs whose window holds the whole
-stream; each is put down to the last fault before the minute in which a total went wrong.
+`make faults` feeds a recorded stream into a local Kafka at a steady rate, runs two workers (one to three
+while they are scaled), lets faults strike at seeded random times, and compares every record on every
+output topic with `burngate replay` of the same events: alerts, budgets, freezes, rollbacks and
+percentiles' counts as multisets, dead letters by source. *Lost* and *counted twice* are weighted events,
+from the totals of SLOs whose window holds the whole stream; each is put down to the last fault before the
+minute in which a total went wrong.
 
-The stream has disorder within the allowed lateness, producers whose clocks differ by up to 2 s, sampled events,
-events of a service without SLO, poison of seven kinds (a record over 1 MiB among them), and committed and aborted
-transactions. Where a fault stops the feed (`all partitions idle`, the broker's), event time jumps by ten minutes:
-nothing is late after the pause.
+The stream has disorder within the allowed lateness, producers whose clocks differ by up to 2 s, sampled
+events, events of a service without SLO, poison of seven kinds (a record over 1 MiB among them), and
+committed and aborted transactions. Where a fault stops the feed (`all partitions idle`, the broker's),
+event time jumps by ten minutes: nothing is late after the pause.
 
 {table}
 
-{events:,} events, {aborted:,} aborted transactions, {faults} faults, {restarts} starts of workers that had ended, in
-{minutes:.0f} minutes; seed {seed}, {date}. Records on the output topics that differ from replay's: {differences}.
+{events:,} events, {aborted:,} aborted transactions, {faults} faults, {restarts} starts of workers that
+had ended, in {minutes:.0f} minutes; seed {seed}, {date}. Records on the output topics that differ from
+replay's: {differences}.
 
-{machine}. Apache Kafka {kafka} on the same machine, Python {python}, faust-streaming {faust}, aiokafka {aiokafka},
-Burngate {burngate}.
+{machine}. Apache Kafka {kafka} on the same machine, Python {python}, faust-streaming {faust}, aiokafka
+{aiokafka}, Burngate {burngate}.
 
-`make test` lets every kind of fault strike once, and has tests of their own for what changes the expectation:
+`make test` lets every kind of fault strike once, and has tests of their own for what changes the
+expectation:
 
-- **Records deleted before they were read** (retention): they are lost, which is logged; nothing else is, and nothing
-  counts twice.
+- **Records deleted before they were read** (retention): they are lost, which is logged; nothing else is,
+  and nothing counts twice.
 - **The input topic deleted and made again**: what was read before counts, and all of the new topic does.
-- **Committed offsets expired**: the group's memory is gone, the state is not; reading goes on where the state ends.
+- **Committed offsets expired**: the group's memory is gone, the state is not; reading goes on where the
+  state ends.
 """
 
 

@@ -40,7 +40,7 @@ class Outcome:
 
 
 class FaultRun:
-    """``faults`` strike in their order, spread over the stream."""
+    """``faults`` strike in their order, spread over the stream, ``at_once`` of them at a time."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class FaultRun:
         seed: int,
         directory: Path,
         say: Callable[[str], None],
+        at_once: int = 1,
     ) -> None:
         self.broker, self.app, self.stream, self.say = broker, app, stream, say
         self.rng = random.Random(seed)
@@ -65,8 +66,11 @@ class FaultRun:
         )
         self.fleet = Fleet(broker.bootstrap, app, self.slos, directory, PARTITIONS)
         self.struck: list[tuple[int, str]] = []
+        self._at_once = at_once
 
     def some_slot(self) -> int:
+        if not self.fleet.workers:  # another fault has just taken the last one away
+            self.fleet.start(0)
         return self.rng.choice(sorted(self.fleet.workers))
 
     def some_worker(self) -> WorkerProcess:
@@ -105,23 +109,40 @@ class FaultRun:
             await asyncio.gather(feeding, return_exceptions=True)
 
     async def _strike_all(self, feeding: asyncio.Task[None]) -> None:
+        """Each fault when its place in the stream is reached; the feed waits for it at the next gap."""
         share = len(self.stream.lines) / len(self.faults)
         dues = [share * (number + 0.5 * self.rng.random()) for number in range(len(self.faults))]
         left = list(dues)
         self.feed.may_pass = lambda: not left or self.feed.sent <= left[0]
-        for fault, due in zip(self.faults, dues, strict=True):
-            while self.feed.sent < due and not feeding.done():
-                await asyncio.sleep(_POLL_S)  # noqa: ASYNC110 (a place in the stream is waited for)
-            if feeding.done():
-                self.say(f"the stream ended before: {fault.name}")
-            else:
-                await self._strike(fault)
-            left.pop(0)
-        await feeding
+        striking: set[asyncio.Task[None]] = set()
+        try:
+            for fault, due in zip(self.faults, dues, strict=True):
+                while self.feed.sent < due and not feeding.done():  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL_S)
+                striking = await self._room_among(striking, 0 if fault.needs_gap else self._at_once - 1)
+                striking.add(asyncio.create_task(self._strike(fault, feeding)))
+                if fault.needs_gap:
+                    striking = await self._room_among(striking, 0)
+                left.pop(0)
+            await self._room_among(striking, 0)
+            await feeding
+        finally:
+            for task in striking:
+                task.cancel()
+            await asyncio.gather(*striking, return_exceptions=True)
 
-    async def _strike(self, fault: Fault) -> None:
-        if fault.needs_gap and not await self.feed.hold():
-            self.say(f"no gap was left for: {fault.name}")
+    @staticmethod
+    async def _room_among(striking: set[asyncio.Task[None]], most: int) -> set[asyncio.Task[None]]:
+        """Those that go on, once they are not more than ``most``. Raises what one of the others raised."""
+        while len(striking) > most:
+            done, striking = await asyncio.wait(striking, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        return striking
+
+    async def _strike(self, fault: Fault, feeding: asyncio.Task[None]) -> None:
+        if feeding.done() or (fault.needs_gap and not await self.feed.hold()):
+            self.say(f"the stream ended before: {fault.name}")
             return
         self.say(f"{self.feed.sent:>9,} events  {fault.name}")
         self.struck.append((self.feed.now_ms, fault.name))

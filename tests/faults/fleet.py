@@ -19,13 +19,12 @@ _NO_KAFKA = 1
 
 
 class Fleet:
-    """Slots, each with a worker. A worker that ends is started again, unless its slot is ``away``."""
+    """Slots, each with a worker. A worker that ends by itself is started again."""
 
     def __init__(self, broker: str, app: str, slos: Path, directory: Path, partitions: int) -> None:
         self._broker, self._app, self._slos, self._directory = broker, app, slos, directory
         self._options = ("--partitions", str(partitions), "--session-timeout", f"{SESSION_S}s")
         self.workers: dict[int, WorkerProcess] = {}
-        self.away: set[int] = set()
         self.outage = False
         """Kafka is stopped: workers may find none."""
         self.ended: list[int] = []
@@ -33,9 +32,11 @@ class Fleet:
         self._started = 0
 
     def start(self, slot: int, program: tuple[str, ...] = ("-m", "stream")) -> WorkerProcess:
+        """In a slot without one; else nothing changes."""
+        if (there := self.workers.get(slot)) is not None and there.process.poll() is None:
+            return there
         self._started += 1
         log = self._directory / f"worker-{self._started:03d}.log"
-        self.away.discard(slot)
         worker = WorkerProcess(self._broker, self._app, self._slos, log, self._options, program)
         self.workers[slot] = worker
         return worker
@@ -44,15 +45,17 @@ class Fleet:
         return self.start(slot, (BREAKING, point, str(number)))
 
     def remove(self, slot: int, *, kill: bool) -> None:
-        """End a worker that will not come again before it is started."""
-        self.away.add(slot)
-        worker = self.workers.pop(slot)
-        worker.kill() if kill else self._stop(worker)
+        """End the worker of a slot, if it has one; it will not come again before it is started."""
+        worker = self.workers.pop(slot, None)
+        if worker is not None:
+            worker.kill() if kill else self._stop(worker)
 
     def _stop(self, worker: WorkerProcess) -> None:
         code = worker.stop(60.0)
         # The last one ends a worker that is still being loaded.
-        assert code in (0, _AGAIN, -signal.SIGTERM), f"SIGTERM ended a worker with {code}:\n{worker.log.read_text()[-3000:]}"
+        assert code in (0, _AGAIN, -signal.SIGTERM), (
+            f"SIGTERM ended a worker with {code}:\n{worker.log.read_text()[-3000:]}"
+        )
 
     async def supervise(self) -> None:
         """For ever; fails when a worker ends in a way that no fault explains."""

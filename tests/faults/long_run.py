@@ -46,6 +46,7 @@ def main() -> None:
     options.add_argument("--faults", type=int, default=110)
     options.add_argument("--events", type=int, default=2_400_000)
     options.add_argument("--rate", type=float, default=RATE, help="events a second")
+    options.add_argument("--at-once", type=int, default=2, help="faults that may overlap")
     options.add_argument("--only", default="", help="kinds whose name contains this")
     options.add_argument("--keep", type=Path, metavar="DIR", help="keep the workers' logs there")
     options.add_argument("--no-docs", action="store_true", help="leave docs/faults.md as it is")
@@ -78,7 +79,9 @@ async def _run(console: Console, directory: Path, faults: list[Fault], chosen: a
     say(f"recording {chosen.events:,} events")
     stream = recorded(chosen.seed, chosen.events, chosen.rate, GAPS)
     with LocalBroker() as broker:
-        run = FaultRun(broker, "faults", stream, chosen.rate, faults, chosen.seed, directory, say)
+        run = FaultRun(
+            broker, "faults", stream, chosen.rate, faults, chosen.seed, directory, say, chosen.at_once
+        )
         return await run.run()
 
 

@@ -35,7 +35,10 @@ class SteadyFeed:
         self.aborted = 0
         self.now_ms = 0
         """Event time of the last event sent."""
-        options = {"bootstrap_servers": broker, "compression_type": "lz4", "max_batch_size": 3 << 20}
+        options = {
+            **{"bootstrap_servers": broker, "compression_type": "lz4", "max_batch_size": 3 << 20},
+            "metadata_max_age_ms": 500,
+        }
         self._plain = AIOKafkaProducer(**options, enable_idempotence=True, max_request_size=8 << 20)
         self._transactional = AIOKafkaProducer(
             **options, transactional_id=f"{topic}-feed", max_request_size=8 << 20
@@ -81,13 +84,18 @@ class SteadyFeed:
         await self._held.wait()
         return not self.is_finished
 
+    async def knows(self, partition: int) -> bool:
+        """Whether events can be sent to a partition that was added."""
+        producers = (self._plain, self._transactional)
+        return all([partition in await producer.partitions_for(self.topic) for producer in producers])
+
     def release(self) -> None:
         self._wanted.clear()
         self._released.set()
 
     async def _pause(self) -> None:
-        while not self.may_pass() and not self._wanted.is_set():
-            await asyncio.sleep(STEP_S)  # noqa: ASYNC110 (it is a place in the stream that is waited for)
+        while not self.may_pass() and not self._wanted.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(STEP_S)
         if self._wanted.is_set():
             self._held.set()
             await self._released.wait()
