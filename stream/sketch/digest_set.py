@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,11 @@ from stream.sketch.order import segmented_order
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+_AT_ONCE = 50_000
+"""Centroids that are merged in one go: more of them take more memory than a merge is worth, and leave the
+processor's caches."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +85,19 @@ class DigestSet:
         sets = [one for one in sets if len(one.keys)]
         if len(sets) <= 1:
             return sets[0] if sets else cls.empty()
+        if (shares := sum(len(one.means) for one in sets) // _AT_ONCE + 1) > 1:
+            edges = np.unique(
+                np.quantile(np.concatenate([one.keys for one in sets]), np.arange(1, shares) / shares)
+            )
+            spans = pairwise([-np.inf, *edges, np.inf])
+            return cls._joined([cls._merge_at_once([o._between(*span) for o in sets]) for span in spans])
+        return cls._merge_at_once(sets)
+
+    @classmethod
+    def _merge_at_once(cls, sets: Sequence[DigestSet]) -> DigestSet:
+        sets = [one for one in sets if len(one.keys)]
+        if len(sets) <= 1:
+            return sets[0] if sets else cls.empty()
         keys = np.concatenate([one.keys for one in sets])
         return cls._merged(
             keys,
@@ -90,6 +109,30 @@ class DigestSet:
             np.concatenate([one.means for one in sets]),
             np.concatenate([one.weights for one in sets]),
         )
+
+    def _between(self, low: float, high: float) -> DigestSet:
+        """The digests with low < key ≤ high, as views."""
+        a, b = np.searchsorted(self.keys, (low, high), "right")
+        first, last = self.offsets[a], self.offsets[b]
+        return DigestSet(
+            self.keys[a:b],
+            self.count[a:b],
+            self.weight[a:b],
+            self.total[a:b],
+            self.low[a:b],
+            self.high[a:b],
+            self.offsets[a : b + 1] - first,
+            self.means[first:last],
+            self.weights[first:last],
+        )
+
+    @classmethod
+    def _joined(cls, parts: Sequence[DigestSet]) -> DigestSet:
+        """Sets one after the other, keys ascending over all of them."""
+        names = ("keys", "count", "weight", "total", "low", "high", "means", "weights")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        return cls(**columns, offsets=np.concatenate(([0], np.cumsum(sizes))))
 
     @classmethod
     def _merged(

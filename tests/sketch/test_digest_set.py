@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.sketch import DigestSet, from_bytes, to_bytes
@@ -128,3 +128,20 @@ def test_the_empty_set_is_a_set() -> None:
     assert len(empty) == 0
     assert len(from_bytes(to_bytes(empty))) == 0
     assert empty.quantiles([0.5]).shape == (0, 1)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_what_is_merged_in_shares_is_what_is_merged_at_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sets = []
+    for _ in range(int(rng.integers(2, 6))):
+        keys = rng.integers(0, 40, size=int(rng.integers(0, 3_000)))
+        sets.append(DigestSet.from_values(keys, np.round(rng.lognormal(3, 1, len(keys)), 1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stream.sketch.digest_set._AT_ONCE", 2**60)
+        at_once = DigestSet.merge(sets)
+        patch.setattr("stream.sketch.digest_set._AT_ONCE", int(rng.integers(1, 500)))
+        in_shares = DigestSet.merge(sets)
+    for name in ("keys", "count", "weight", "total", "low", "high", "offsets", "means", "weights"):
+        np.testing.assert_array_equal(getattr(in_shares, name), getattr(at_once, name))
