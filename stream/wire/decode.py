@@ -73,11 +73,11 @@ def decode(
     if faults:
         row = np.delete(row, list(faults))
         columns = columns.only(row)
-    series, outcome, weight = said.look_up(columns.said)
-    if rows:
+    if faults:
         good = [(i, event) for i, event in zip(rows, events, strict=True) if i not in faults]
-        at = np.searchsorted(row, [i for i, _ in good])
-        series[at], outcome[at], weight[at] = said.read([event for _, event in good])
+        rows = np.searchsorted(row, [i for i, _ in good]).tolist()
+        events = [event for _, event in good]
+    series, outcome, weight = said.look_up(columns.said, rows, events)
     frame = Frame(columns.ts_ms, series, outcome, columns.latency_ms, weight, row, interner)
     return frame, [Reject(i, fault.error, fault.detail) for i, fault in sorted(faults.items())]
 

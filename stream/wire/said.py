@@ -53,18 +53,33 @@ class Said:
         self._weight.append(weight_millionths(event.sample_rate))
         return number
 
-    def look_up(self, numbers: Ints) -> tuple[Ids, Ids, Ints]:
-        """(series, outcome, weight) of what ``learn`` numbered; of anything where the number is 0."""
+    def look_up(self, numbers: Ints, places: list[int], events: list[Event]) -> tuple[Ids, Ids, Ints]:
+        """(series, outcome, weight) of each record: by its number from ``learn``, or, at ``places``, of these
+        events. New series are numbered in the records' order, whichever way each was read."""
         both = np.frombuffer(self._both, np.int64)[numbers]
         unseen = np.flatnonzero(both == _UNSEEN)
         if len(unseen):
-            for number in dict.fromkeys(numbers[unseen].tolist()):
-                self._both[number] = self._both_by_fields[self._fields[number]]
+            self._see(numbers, unseen, places, events)
             both = np.frombuffer(self._both, np.int64)[numbers]
-        return *_apart(both), np.frombuffer(self._weight, np.int64)[numbers]
+        weight = np.frombuffer(self._weight, np.int64)[numbers]
+        if len(places) == len(numbers):
+            both, weight = self._read(events), _weights(events)
+        elif places:
+            both[places], weight[places] = self._read(events), _weights(events)
+        return *_apart(both), weight
 
-    def read(self, events: list[Event]) -> tuple[Ids, Ids, Ints]:
-        """(series, outcome, weight) of events."""
+    def _see(self, numbers: Ints, unseen: Ints, places: list[int], events: list[Event]) -> None:
+        first: dict[int, int] = {}
+        for place, number in zip(unseen.tolist(), numbers[unseen].tolist(), strict=True):
+            first.setdefault(number, place)
+        said = [(place, self._fields[number], number) for number, place in first.items()]
+        said += [(place, _fields(event), 0) for place, event in zip(places, events, strict=True)]
+        for _, fields, number in sorted(said, key=lambda one: one[0]):
+            both = self._both_by_fields[fields]
+            if number:
+                self._both[number] = both
+
+    def _read(self, events: list[Event]) -> Ints:
         said: Any = self._both_by_fields
         # Not through _fields: a call for each event would cost a tenth of all decoding.
         both = [
@@ -81,7 +96,7 @@ class Said:
             ]
             for e in events
         ]
-        return *_apart(np.array(array("q", both), np.int64)), _weights(events)
+        return np.array(array("q", both), np.int64)
 
 
 def _apart(both: Ints) -> tuple[Ids, Ids]:

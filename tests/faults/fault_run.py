@@ -110,7 +110,7 @@ class FaultRun:
 
     async def _strike_all(self, feeding: asyncio.Task[None]) -> None:
         """Each fault when its place in the stream is reached; the feed waits for it at the next gap."""
-        share = len(self.stream.lines) / len(self.faults)
+        share = self.stream.gaps[-1] / len(self.faults)
         dues = [share * (number + 0.5 * self.rng.random()) for number in range(len(self.faults))]
         left = list(dues)
         self.feed.may_pass = lambda: not left or self.feed.sent <= left[0]

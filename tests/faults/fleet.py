@@ -52,8 +52,8 @@ class Fleet:
 
     def _stop(self, worker: WorkerProcess) -> None:
         code = worker.stop(60.0)
-        # The last one ends a worker that is still being loaded.
-        assert code in (0, _AGAIN, -signal.SIGTERM), (
+        # SIGTERM ends a worker that is still being loaded; another fault's SIGKILL may come first.
+        assert code in (0, _AGAIN, -signal.SIGTERM, -signal.SIGKILL), (
             f"SIGTERM ended a worker with {code}:\n{worker.log.read_text()[-3000:]}"
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -35,14 +36,7 @@ class SteadyFeed:
         self.aborted = 0
         self.now_ms = 0
         """Event time of the last event sent."""
-        options = {
-            **{"bootstrap_servers": broker, "compression_type": "lz4", "max_batch_size": 3 << 20},
-            "metadata_max_age_ms": 500,
-        }
-        self._plain = AIOKafkaProducer(**options, enable_idempotence=True, max_request_size=8 << 20)
-        self._transactional = AIOKafkaProducer(
-            **options, transactional_id=f"{topic}-feed", max_request_size=8 << 20
-        )
+        self._broker = broker
         self.may_pass: Callable[[], bool] = lambda: True
         """Asked at a gap: whether what should have happened before it has."""
         self._wanted = asyncio.Event()
@@ -50,7 +44,19 @@ class SteadyFeed:
         self._released = asyncio.Event()
         self._finished = asyncio.Event()
 
+    def _producer(self, **options: Any) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._broker,
+            compression_type="lz4",
+            max_batch_size=3 << 20,
+            max_request_size=8 << 20,
+            metadata_max_age_ms=500,
+            **options,
+        )
+
     async def run(self) -> None:
+        self._plain = self._producer(enable_idempotence=True)
+        self._transactional = self._producer(transactional_id=f"{self.topic}-feed")
         await self._plain.start()
         await self._transactional.start()
         loop, step = asyncio.get_running_loop(), max(1, round(self.rate * STEP_S))

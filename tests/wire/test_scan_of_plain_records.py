@@ -89,6 +89,7 @@ def read(values: list[bytes | None], interner: Interner) -> dict[str, Any]:
     return {
         "row": frame.row.tolist(),
         "ts": frame.ts_ms.tolist(),
+        "numbered": list(interner.keys),
         "series": [interner.keys[i] for i in frame.series],
         "outcome": frame.outcome.tolist(),
         "latency": [repr(value) for value in frame.latency_ms.tolist()],
