@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test bench bench-micro check venv lock clean
+.PHONY: help demo test faults bench bench-micro check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -20,6 +20,9 @@ demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 
 test: check ## check, then run the test suite: make test ARGS="-k kafka"
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: venv ## a hundred faults over two million events: make faults ARGS="--seed 2"
+	@$(BIN)/python tests/faults/long_run.py $(ARGS)
 
 bench: venv ## every figure of docs/performance.md: make bench ARGS="--only whole,stalls"
 	@$(BIN)/python -m benchmarks $(ARGS)
