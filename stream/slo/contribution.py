@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.slo.places import Places
 from stream.slo.registry import Registry
 from stream.wire.tally import Tally
 
@@ -81,15 +82,10 @@ class Contribution:
     """(pane, events), to count late ones."""
 
 
-def contribution(tally: Tally, registry: Registry) -> Contribution:
+def contribution(tally: Tally, registry: Registry, known: Places) -> Contribution:
     """Resolve a tally's own dictionaries into the shard's numbers."""
-    series = tally.entry_series[tally.cell_entry]
-    code, place = np.unique(series * len(tally.columns) + tally.cell_column, return_inverse=True)
-    names, columns = tally.series, tally.columns
-    numbers = np.array(
-        [registry.pair(names[c // len(columns)], columns[c % len(columns)]) for c in code.tolist()], np.int64
-    )
-    pair = numbers[place] if len(numbers) else np.empty(0, np.int64)
+    places = known.of(tally.series)
+    pair = _pairs(tally, places, known)
     pane = tally.entry_pane[tally.cell_entry]
     counts = np.column_stack([tally.cell_events, tally.cell_weight, tally.cell_bad, tally.cell_bad_weight])
     at, row = registry.expand(pair)
@@ -99,19 +95,32 @@ def contribution(tally: Tally, registry: Registry) -> Contribution:
     return Contribution(
         rows=Counts.grouped(row, pane[at], counts[at]),
         pairs=Counts.grouped(pair, pane, counts),
-        versions=_versions(tally),
+        versions=_versions(tally, places, known),
         events=list(zip(panes.tolist(), events.tolist(), strict=True)),
     )
 
 
-def _versions(tally: Tally) -> frozenset[VersionSeen]:
-    found: dict[tuple[str, str, str, int], int] = {}
-    entries = zip(
-        tally.entry_series.tolist(), tally.entry_pane.tolist(), tally.entry_first_ms.tolist(), strict=True
-    )
-    for i, pane, first_ms in entries:
-        namespace, service, _, _, version, _ = tally.series[i]
-        if version:
-            key = (namespace, service, version, pane)
-            found[key] = min(found.get(key, first_ms), first_ms)
-    return frozenset(VersionSeen(*key, first_ms) for key, first_ms in found.items())
+def _pairs(tally: Tally, places: Ints, known: Places) -> Ints:
+    """The shard's number of each cell's (series, column); ``places`` are those of the tally's series."""
+    series = tally.entry_series[tally.cell_entry]
+    number_of = np.empty(len(places), np.int64)
+    pair = np.empty(len(series), np.int64)
+    for column in np.unique(tally.cell_column).tolist():
+        cells = np.flatnonzero(tally.cell_column == column)
+        used = np.unique(series[cells])
+        number_of[used] = known.pairs(places[used], tally.columns[column])
+        pair[cells] = number_of[series[cells]]
+    return pair
+
+
+def _versions(tally: Tally, places: Ints, known: Places) -> frozenset[VersionSeen]:
+    """The first event of each version in each pane."""
+    version = known.version_numbers(places)[tally.entry_series]
+    some = np.flatnonzero(version >= 0)
+    version, pane, first_ms = version[some], tally.entry_pane[some], tally.entry_first_ms[some]
+    order = np.lexsort((first_ms, pane, version))
+    version, pane, first_ms = version[order], pane[order], first_ms[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (version[1:] != version[:-1]) | (pane[1:] != pane[:-1])
+    found = zip(version[new].tolist(), pane[new].tolist(), first_ms[new].tolist(), strict=True)
+    return frozenset(VersionSeen(*known.version(v), p, first) for v, p, first in found)

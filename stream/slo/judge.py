@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,6 +49,7 @@ class Judge:
                 self.tables[self._id[name]] = verdicts(sli)
         self.endpoints: list[tuple[str, str, str]] = []
         self._endpoint_ids: dict[tuple[str, str, str], int] = {}
+        self._endpoint_targets = array("q")
         self.strangers: list[tuple[str, str]] = []
         """(namespace, service) of the first services seen that have no SLO, at most ``MAX_STRANGERS``."""
         self._known = 0
@@ -81,8 +83,8 @@ class Judge:
             range(first, count), keys, availability, latency, strict=True
         ):
             if self.catalog.has_service(key[0], key[1]):
-                f.endpoint[row] = self._endpoint_id((key[0], key[1], key[2]))
-                f.target[row] = partition_of(key[0], key[1], self.partitions)
+                f.endpoint[row] = place = self._endpoint_id((key[0], key[1], key[2]))
+                f.target[row] = self._endpoint_targets[place]
             elif len(self.strangers) < MAX_STRANGERS and (key[0], key[1]) not in self.strangers:
                 self.strangers.append((key[0], key[1]))
             f.availability[row, : len(availables)] = [self._id[c] for c in availables]
@@ -103,7 +105,12 @@ class Judge:
         if known is None:
             known = self._endpoint_ids[key] = len(self.endpoints)
             self.endpoints.append(key)
+            self._endpoint_targets.append(partition_of(key[0], key[1], self.partitions))
         return known
+
+    def target_of_endpoint(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Partitions of endpoints, places in ``endpoints``."""
+        return np.frombuffer(self._endpoint_targets, np.int64)[ids].astype(np.intp)
 
 
 def _grown(array: NDArray[T], shape: tuple[int, ...], fill: float) -> NDArray[T]:

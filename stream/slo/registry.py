@@ -59,6 +59,10 @@ class Registry:
         number = self._pairs[series, column] = self._number(series, column, rows)
         return number
 
+    def is_folded(self, pair: int) -> bool:
+        """Whether the number stands for series that there was no room for."""
+        return self._pairs.get(self._name[pair]) != pair
+
     def _number(self, series: SeriesKey, column: str, rows: Rows) -> int:
         if self._free:
             number = self._free.pop()

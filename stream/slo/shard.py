@@ -16,6 +16,7 @@ from stream.slo.contribution import Contribution, contribution
 from stream.slo.evaluator import Evaluator
 from stream.slo.ledger import Ledger
 from stream.slo.percentiles import Percentiles
+from stream.slo.places import Places
 from stream.window.panes import HOUR_S, MINUTE_S, tick_at_or_before
 from stream.window.upsert import Span, Verdict, judge
 from stream.wire.signal import Signal
@@ -29,6 +30,7 @@ class Shard:
         self.catalog = catalog
         self.ledger = Ledger(catalog, max_series)
         self.evaluator = Evaluator(self.ledger)
+        self._places = Places(self.ledger.registry)
         self.percentiles = Percentiles(max_series)
         self.spans: dict[int, Span] = {}
         """By source partition: what its newest contribution covers."""
@@ -54,7 +56,7 @@ class Shard:
         if verdict is Verdict.FOLD:
             self.percentiles.fold(source)
             del self.open[source]
-        new = contribution(tally, self.ledger.registry)
+        new = contribution(tally, self.ledger.registry, self._places)
         old = self.open.get(source)
         self.ledger.observe(new, old, watermark_ms)
         if verdict is not Verdict.REPLACE:
@@ -90,7 +92,7 @@ class Shard:
     def reopen(self, source: int, span: Span, tally: Tally) -> None:
         """Take up an open contribution that the counts already hold."""
         self.spans[source] = span
-        self.open[source] = contribution(tally, self.ledger.registry)
+        self.open[source] = contribution(tally, self.ledger.registry, self._places)
         self._open_digests(source, tally)
 
     def _open_digests(self, source: int, tally: Tally) -> None:
@@ -118,6 +120,7 @@ class Shard:
             held = {int(pair) for one in self.open.values() for pair in one.pairs.id}
             self.ledger.forget_versions(tick_s)
             self.ledger.registry.forget_all_but(self.ledger.history.pairs() | held)
+            self._places.clear()
 
     def _next_tick(self, last_s: int) -> int | None:
         """The next tick up to ``last_s`` at which something may be due; None when there is none."""

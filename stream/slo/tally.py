@@ -14,13 +14,13 @@ from stream.window.panes import PANE_MS
 from stream.window.sums import MILLION
 from stream.wire.frame import Frame
 from stream.wire.numbering import numbered
-from stream.wire.tally import MINUTE_BITS, Ints, Tally
+from stream.wire.tally import MINUTE_BITS, Ints, Tally, Targets
 
 MINUTE_MS = 60_000
 
 
-def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
-    """Count a frame's events. Returns the tally and, per series of it, the target partition.
+def tally(frame: Frame, judge: Judge) -> tuple[Tally, Targets]:
+    """Count a frame's events. Returns the tally, and where what is in it goes.
 
     A pure function of the frame's events and the rules: their order and how they were batched do not matter.
     Events of services that have no SLO are left out.
@@ -38,9 +38,9 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
     entries = Entries(entry, used[codes // span])
     digests, endpoint_ids = _digests(frame, feeds)
     result = Tally(
-        series=[frame.interner.keys[i] for i in used],
+        series=frame.interner.packed(used.tolist()),
         columns=judge.names,
-        endpoints=[judge.endpoints[i] for i in endpoint_ids],
+        endpoints=[judge.endpoints[i] for i in endpoint_ids.tolist()],
         entry_series=codes // span,
         entry_pane=codes % span + first_pane,
         entry_events=entries.count(None),
@@ -48,7 +48,8 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, NDArray[np.intp]]:
         digests=digests,
         **_cells(frame, entries, judge, feeds),
     )
-    return result, feeds.target[used]
+    targets = Targets(feeds.target[used], judge.target_of_endpoint(endpoint_ids))
+    return result, targets
 
 
 @dataclass(slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,19 @@ SeriesKey = tuple[str, str, str, str, str, str]
 
 ABSENT: SeriesKey = ("default", "", "", "", "", "stable")
 """What an absent part of a series key counts as."""
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_series = msgspec.msgpack.Decoder(SeriesKey)
+
+
+def unpack_series(packed: bytes) -> SeriesKey:
+    """The key that :meth:`Interner.packed` gave. Raises ValueError on other bytes."""
+    try:
+        key: SeriesKey = _series.decode(packed)
+        return key
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a series: {error}") from error
 
 
 class _Ids(dict[SeriesKey, int]):
@@ -45,9 +59,16 @@ class Interner:
         self.ids: dict[SeriesKey, int] = _Ids(self.keys)
         self.said: object = None
         """The decoder's memory of what events say."""
+        self._packed: list[bytes] = []
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def packed(self, ids: Iterable[int]) -> list[bytes]:
+        """The keys as bytes: one value to send, and to look up, in place of six."""
+        self._packed += map(_pack, self.keys[len(self._packed) :])
+        packed = self._packed
+        return [packed[i] for i in ids]
 
     def id_of(self, key: SeriesKey) -> int:
         """The key's number; a new key gets the next one."""

@@ -47,7 +47,7 @@ class Report(msgspec.Struct, array_like=True, frozen=True):
 class Contents(msgspec.Struct, array_like=True, frozen=True):
     """A tally, packed."""
 
-    series: list[tuple[str, str, str, str, str, str]]
+    series: list[bytes]
     columns: list[str]
     endpoints: list[tuple[str, str, str]]
     numbers: list[bytes]

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.sketch import DigestSet
-from stream.wire.frame import SeriesKey
 
 MINUTE_BITS = 33
 """Digest keys are ``endpoint << MINUTE_BITS | minute``: the last minute of the year 9999 fits in 32 bits."""
@@ -19,6 +18,14 @@ EndpointKey = tuple[str, str, str]
 Ints = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Target partitions of a tally's series, and of its endpoints."""
+
+    of_series: NDArray[np.intp]
+    of_endpoint: NDArray[np.intp]
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts per series and pane, split by SLI column, and one latency digest per endpoint and minute.
@@ -27,7 +34,8 @@ class Tally:
     entry seen through one SLI column, present when an event of the entry counts for it.
     """
 
-    series: list[SeriesKey]
+    series: list[bytes]
+    """Packed keys (``Interner.packed``)."""
     columns: list[str]
     endpoints: list[EndpointKey]
     entry_series: Ints
@@ -47,17 +55,15 @@ class Tally:
     def __len__(self) -> int:
         return len(self.entry_series)
 
-    def split(self, target_of_series: NDArray[np.intp], targets: int) -> list[Tally | None]:
+    def split(self, targets: Targets, partitions: int) -> list[Tally | None]:
         """One tally per target partition; None where nothing goes. Targets follow services."""
-        target = target_of_series[self.entry_series]
-        if targets == 1 or (len(target) and (target == target[0]).all()):
-            whole: list[Tally | None] = [None] * targets
+        target = targets.of_series[self.entry_series]
+        if partitions == 1 or (len(target) and (target == target[0]).all()):
+            whole: list[Tally | None] = [None] * partitions
             if len(target):
                 whole[int(target[0])] = self
             return whole
-        by_service = {(k[0], k[1]): int(target_of_series[i]) for i, k in enumerate(self.series)}
-        digest_target = np.array([by_service[e[0], e[1]] for e in self.endpoints], np.intp)
-        return [self._only(t, target, digest_target) for t in range(targets)]
+        return [self._only(t, target, targets.of_endpoint) for t in range(partitions)]
 
     def _only(self, t: int, target: NDArray[np.intp], endpoint_target: NDArray[np.intp]) -> Tally | None:
         entries = np.flatnonzero(target == t)
@@ -75,7 +81,7 @@ class Tally:
         minute = digests.keys & ((1 << MINUTE_BITS) - 1)
         digests = digests.remap(renumber[digests.keys >> MINUTE_BITS] << MINUTE_BITS | minute)
         return Tally(
-            series=[self.series[i] for i in used],
+            series=[self.series[i] for i in used.tolist()],
             columns=self.columns,
             endpoints=[self.endpoints[i] for i in mine],
             entry_series=series.astype(np.int64),

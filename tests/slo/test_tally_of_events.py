@@ -23,6 +23,7 @@ from stream.slo.lexicon import Lexicon
 from stream.slo.sli import BAD, GOOD, UNCOUNTED, column_name, judge_outcome
 from stream.slo.tally import tally
 from stream.wire.decode import decode
+from stream.wire.frame import unpack_series
 from stream.wire.partial import Report, decode_message, encode_partial, unpack_tally
 from stream.wire.tally import MINUTE_BITS, Tally
 
@@ -148,7 +149,7 @@ def one_by_one(catalog: Catalog, events: list[Event]) -> tuple[dict, dict, dict]
 
 def read_back(one: Tally) -> tuple[dict, dict, dict]:
     """The same of a tally."""
-    series = [one.series[i] for i in one.entry_series.tolist()]
+    series = [unpack_series(one.series[i]) for i in one.entry_series.tolist()]
     place = list(zip(series, one.entry_pane.tolist(), strict=True))
     assert len(set(place)) == len(place), "entries are distinct"
     entries = dict(
