@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Coroutine, Sized
+from collections.abc import Coroutine, Mapping, Sized
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from stream.errors import ConfigError, UserError
 from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers, what_is_wrong
 from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
+from stream.kafka.failures import StateError
 from stream.kafka.security import security_of
 from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
@@ -35,6 +36,7 @@ from stream.kafka.topics import Admin, Topics, declare_topics
 from stream.logs import set_up_logging
 from stream.model.stats import Stats
 from stream.settings import Settings
+from stream.slo.reached import Resumption, memory, resumptions
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,7 @@ class Worker:
             self.stats,
             settings.allowed_lateness // timedelta(milliseconds=1),
             settings.start,
+            lambda: _where_left(store, self.rules.partitions),
         )
         self.windows = Windows(
             settings.app,
@@ -277,6 +280,15 @@ def _end_at_once(error: UserError) -> NoReturn:
     log.critical("%s", error)
     logging.shutdown()
     os._exit(error.exit_code)
+
+
+async def _where_left(store: StateStore, partitions: int) -> Mapping[int, Resumption]:
+    """By source partition, where its reader left it, as the state of all service partitions has it."""
+    looks = await asyncio.gather(*(store.look(partition) for partition in range(partitions)))
+    try:
+        return resumptions(memory(records, newest_ms) for records, newest_ms in looks)
+    except ValueError as error:
+        raise StateError(f"the state cannot be read: {error}") from error
 
 
 async def _delete(admin: Admin, tp: TP, offset: int) -> None:

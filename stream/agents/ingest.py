@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender, append_time_ms
 from stream.model.stats import Stats
 from stream.slo.intake import Intake, Refused, Sending
+from stream.slo.reached import Resumption
 from stream.wire.deadletter import dead_letter
 from stream.wire.partial import Report, encode_reports
 from stream.wire.signal import Signal, encode, headers
@@ -71,8 +72,10 @@ class Ingest:
         stats: Stats,
         lateness_ms: int,
         start: str,
+        remember: Callable[[], Awaitable[Mapping[int, Resumption]]],
     ) -> None:
-        """``topics``: request events, partials, dead letters. ``start``: earliest or latest."""
+        """``topics``: request events, partials, dead letters. ``start``: earliest or latest. ``remember``:
+        where the state says that the sources were left, by partition."""
         self.app = app
         self.requests, self.partials, self.dead_letters = topics
         self.sender = sender
@@ -80,6 +83,8 @@ class Ingest:
         self.stats = stats
         self.lateness_ms = lateness_ms
         self.start = start
+        self.remember = remember
+        self._left: Mapping[int, Resumption] | None = None
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
@@ -91,6 +96,7 @@ class Ingest:
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
         """Begin to read at the committed offsets; where there is none, at a resolved and committed start."""
         begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        self._left = None
         for tp in tps:
             offset, metadata = await self._where_to_begin(consumer, tp, begin[tp], end[tp], generation)
             run = await consumer.seek_offset(tp, offset)
@@ -111,6 +117,11 @@ class Ingest:
         sent = noted.pop(SENT, None)
         if committed is not None and begin <= committed.offset <= end:
             return committed.offset, json.dumps(noted)
+        if committed is None and (left := await self._where_left(consumer, tp, begin, end)) is not None:
+            count = consumer.partition_count(tp.topic)
+            metadata = json.dumps({"epoch": left.epoch, "partitions": count})
+            await consumer.commit_offset(tp, left.offset, metadata, generation=generation)
+            return left.offset, metadata
         offset = begin
         count = await self._first_count(consumer)
         if committed is None and self.start == "latest" and (count is None or tp.partition < count):
@@ -131,6 +142,25 @@ class Ingest:
         metadata = json.dumps({"epoch": time.time_ns() // 1_000_000, "partitions": count})
         await consumer.commit_offset(tp, offset, metadata, generation=generation)
         return offset, metadata
+
+    async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int) -> Resumption | None:
+        """Where to read on when the group has no offset, but the state remembers the partition: its offsets
+        have expired, or were deleted. None if they never were, or if the topic was made again: what lies
+        below the place was then appended after the state was written."""
+        if self._left is None:
+            self._left = await self.remember()
+        left = self._left.get(tp.partition)
+        if left is None or not begin <= left.offset <= end:
+            return None
+        first_after = await consumer.offset_at(tp, left.as_of_ms + 1)
+        if first_after is not None and first_after < left.offset:
+            log.warning("%s[%d] was made again since the state was written", tp.topic, tp.partition)
+            return None
+        log.warning(
+            "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
+            *(tp.topic, tp.partition, left.offset),
+        )
+        return left
 
     async def _first_count(self, consumer: Any) -> int | None:
         """How many partitions there were at the app's very first start; None if this is it."""

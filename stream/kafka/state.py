@@ -61,6 +61,8 @@ class RestoreStatistics:
     restore_s: float
     record_count: int
     byte_count: int
+    newest_ms: int
+    """Kafka's timestamp of the newest record; 0 when there is none."""
 
 
 @dataclass(slots=True)
@@ -191,22 +193,32 @@ class StateStore:
                 # Returns once the markers of the last owner's transaction, committed or aborted, are written.
                 await producer.start()
             fenced_s = time.monotonic()
-            records, record_count, byte_count = await self._restore(partition)
+            records, *statistics = await self._restore(partition)
         except BaseException as error:
             await _close(producer)
             if isinstance(error, KafkaError | TimeoutError):
                 raise StateError(f"cannot acquire the state of partition {partition}: {error!r}") from error
             raise
-        restored = RestoreStatistics(
-            fenced_s - start_s, time.monotonic() - fenced_s, record_count, byte_count
-        )
+        restored = RestoreStatistics(fenced_s - start_s, time.monotonic() - fenced_s, *statistics)
         return Held(partition, records, restored, self._topic, producer)
 
-    async def _restore(self, partition: int) -> tuple[dict[bytes, bytes], int, int]:
-        """The committed records of a partition, from its beginning to its end as of now."""
+    async def look(self, partition: int) -> tuple[dict[bytes, bytes], int]:
+        """The committed records of a partition and the time of the newest, without taking it over.
+
+        Raises :class:`StateError` if Kafka does not answer.
+        """
+        try:
+            records, _, _, newest_ms = await self._restore(partition)
+        except KafkaError as error:
+            raise StateError(f"cannot read the state of partition {partition}: {error!r}") from error
+        return records, newest_ms
+
+    async def _restore(self, partition: int) -> tuple[dict[bytes, bytes], int, int, int]:
+        """The committed records of a partition, from its beginning to its end as of now; how many records
+        and bytes were read, and the timestamp of the newest."""
         tp = TopicPartition(self._topic, partition)
         records: dict[bytes, bytes] = {}
-        record_count = byte_count = 0
+        record_count = byte_count = newest_ms = 0
         consumer = AIOKafkaConsumer(
             **self._client,
             isolation_level="read_committed",
@@ -224,6 +236,7 @@ class StateStore:
                 found = await consumer.getmany(tp, timeout_ms=_POLL_MS)
                 for record in found.get(tp, ()):
                     record_count += 1
+                    newest_ms = max(newest_ms, record.timestamp)
                     byte_count += len(record.key) + len(record.value or b"")
                     if record.value is None:
                         records.pop(record.key, None)
@@ -238,7 +251,7 @@ class StateStore:
                     )
         finally:
             await consumer.stop()
-        return records, record_count, byte_count
+        return records, record_count, byte_count, newest_ms
 
 
 def _see(answer: asyncio.Future[object]) -> None:

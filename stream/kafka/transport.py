@@ -16,7 +16,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.transport.drivers import aiokafka as driver
@@ -243,6 +243,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """The oldest offset of each partition; they need not be assigned."""
         found = await self._in_thread(self._thread._ensure_consumer().beginning_offsets(list(tps)))
         return {TP(*tp): offset for tp, offset in found.items()}
+
+    async def offset_at(self, tp: TP, time_ms: int) -> int | None:
+        """The first offset whose record has this timestamp or a later one; None if there is none."""
+        consumer = self._thread._ensure_consumer()
+        found = await self._in_thread(consumer.offsets_for_times({TopicPartition(*tp): time_ms}))
+        place = found[TopicPartition(*tp)]
+        return None if place is None else int(place.offset)
 
     async def end_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """The last stable offset (`read_committed`) of each partition; they need not be assigned."""
