@@ -286,7 +286,7 @@ async def _where_left(store: StateStore, partitions: int) -> Mapping[int, Resump
     """By source partition, where its reader left it, as the state of all service partitions has it."""
     looks = await asyncio.gather(*(store.look(partition) for partition in range(partitions)))
     try:
-        return resumptions(memory(records, newest_ms) for records, newest_ms in looks)
+        return resumptions(memory(records) for records in looks)
     except ValueError as error:
         raise StateError(f"the state cannot be read: {error}") from error
 

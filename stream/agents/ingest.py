@@ -145,16 +145,18 @@ class Ingest:
 
     async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int) -> Resumption | None:
         """Where to read on when the group has no offset, but the state remembers the partition: its offsets
-        have expired, or were deleted. None if they never were, or if the topic was made again: what lies
-        below the place was then appended after the state was written."""
+        have expired, or were deleted. None if there never was one, or if the topic was made again: then not
+        all that was read lies below what was appended since."""
         if self._left is None:
             self._left = await self.remember()
         left = self._left.get(tp.partition)
-        if left is None or not begin <= left.offset <= end:
+        if left is None:
             return None
-        first_after = await consumer.offset_at(tp, left.as_of_ms + 1)
-        if first_after is not None and first_after < left.offset:
-            log.warning("%s[%d] was made again since the state was written", tp.topic, tp.partition)
+        first_after = await consumer.offset_at(tp, left.heard_ms + 1)
+        if min(end, end if first_after is None else first_after) < left.heard_end:
+            log.warning("%s[%d] was made again since it was read", tp.topic, tp.partition)
+            return None
+        if left.offset < begin:
             return None
         log.warning(
             "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",

@@ -61,8 +61,6 @@ class RestoreStatistics:
     restore_s: float
     record_count: int
     byte_count: int
-    newest_ms: int
-    """Kafka's timestamp of the newest record; 0 when there is none."""
 
 
 @dataclass(slots=True)
@@ -202,23 +200,23 @@ class StateStore:
         restored = RestoreStatistics(fenced_s - start_s, time.monotonic() - fenced_s, *statistics)
         return Held(partition, records, restored, self._topic, producer)
 
-    async def look(self, partition: int) -> tuple[dict[bytes, bytes], int]:
-        """The committed records of a partition and the time of the newest, without taking it over.
+    async def look(self, partition: int) -> dict[bytes, bytes]:
+        """The committed records of a partition, without taking it over.
 
         Raises :class:`StateError` if Kafka does not answer.
         """
         try:
-            records, _, _, newest_ms = await self._restore(partition)
+            records, _, _ = await self._restore(partition)
         except KafkaError as error:
             raise StateError(f"cannot read the state of partition {partition}: {error!r}") from error
-        return records, newest_ms
+        return records
 
-    async def _restore(self, partition: int) -> tuple[dict[bytes, bytes], int, int, int]:
-        """The committed records of a partition, from its beginning to its end as of now; how many records
-        and bytes were read, and the timestamp of the newest."""
+    async def _restore(self, partition: int) -> tuple[dict[bytes, bytes], int, int]:
+        """The committed records of a partition, from its beginning to its end as of now; and how many records
+        and bytes were read."""
         tp = TopicPartition(self._topic, partition)
         records: dict[bytes, bytes] = {}
-        record_count = byte_count = newest_ms = 0
+        record_count = byte_count = 0
         consumer = AIOKafkaConsumer(
             **self._client,
             isolation_level="read_committed",
@@ -236,7 +234,6 @@ class StateStore:
                 found = await consumer.getmany(tp, timeout_ms=_POLL_MS)
                 for record in found.get(tp, ()):
                     record_count += 1
-                    newest_ms = max(newest_ms, record.timestamp)
                     byte_count += len(record.key) + len(record.value or b"")
                     if record.value is None:
                         records.pop(record.key, None)
@@ -251,7 +248,7 @@ class StateStore:
                     )
         finally:
             await consumer.stop()
-        return records, record_count, byte_count, newest_ms
+        return records, record_count, byte_count
 
 
 def _see(answer: asyncio.Future[object]) -> None:

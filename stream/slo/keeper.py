@@ -61,7 +61,10 @@ class Keeper:
         self.clock.idle_as_of_ms, self.clock.rests_on_ms = record.idle_as_of_ms, record.rests_on_ms
         for source in record.sources:
             self.clock.sources[source.number] = Source(
-                Reach(*source.reach), source.watermark_ms, deque(source.coming, MAX_COMING)
+                Reach(*source.reach),
+                source.watermark_ms,
+                deque(source.coming, MAX_COMING),
+                reached_ms=source.reached_ms,
             )
             self.shard.oldest_minute[source.number] = source.oldest_minute
             if source.final is not None:
@@ -146,6 +149,7 @@ class Keeper:
                         list(source.coming),
                         self.shard.oldest_minute.get(number, 0),
                         _final(self.shard.spans.get(number)),
+                        source.reached_ms,
                     )
                     for number, source in sorted(self.clock.sources.items())
                 ],

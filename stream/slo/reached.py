@@ -7,10 +7,9 @@ again is cut at the same places, and known as a repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from stream.window.clock import Reach
 from stream.wire.partial import decode_message
 from stream.wire.state import ShardRecord, decode, key, parse_key
 
@@ -19,10 +18,8 @@ from stream.wire.state import ShardRecord, decode, key, parse_key
 class Memory:
     """What the state of one service partition knows of the source partitions."""
 
-    as_of_ms: int = 0
-    """The broker's time of its last checkpoint."""
-    reach: dict[int, Reach] = field(default_factory=dict)
-    """By source."""
+    reach: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """By source: (epoch, end, the broker's time at which that was heard)."""
     ends: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """By source: (epoch, offset) of places between two chunks."""
 
@@ -31,20 +28,23 @@ class Memory:
 class Resumption:
     epoch: int
     offset: int
-    as_of_ms: int
-    """Everything below the offset was appended before."""
+    """Where to read on."""
+    heard_end: int
+    """Everything below had been read, and so was in the topic, ..."""
+    heard_ms: int
+    """... at this time of the broker."""
 
 
-def memory(records: Mapping[bytes, bytes], as_of_ms: int) -> Memory | None:
+def memory(records: Mapping[bytes, bytes]) -> Memory | None:
     """Of the state records of one service partition; None when it has no state yet. Raises ValueError."""
-    found = Memory(as_of_ms)
     if (data := records.get(key("shard"))) is None:
         return None
+    found = Memory()
     for source in decode(ShardRecord, data).sources:
-        found.reach[source.number] = Reach(*source.reach)
+        epoch, end, _ = source.reach
+        found.reach[source.number] = epoch, end, source.reached_ms
         if source.final is not None:
-            epoch, _, end = source.final
-            found.ends.setdefault(source.number, []).append((epoch, end))
+            found.ends.setdefault(source.number, []).append((source.final[0], source.final[2]))
     for name, value in records.items():
         kind, place = parse_key(name)
         if kind == "open":
@@ -56,14 +56,14 @@ def memory(records: Mapping[bytes, bytes], as_of_ms: int) -> Memory | None:
 def resumptions(memories: Iterable[Memory | None]) -> dict[int, Resumption]:
     """By source, where to read on; a source of which not every service partition has heard is missing."""
     all_of_them = list(memories)
-    known: Sequence[Memory] = [m for m in all_of_them if m is not None]
+    known = [m for m in all_of_them if m is not None]
     if not known or len(known) < len(all_of_them):
         return {}
     found: dict[int, Resumption] = {}
     for source in set.intersection(*(set(m.reach) for m in known)):
-        epoch = max(m.reach[source].epoch for m in known)
-        heard = min((m.reach[source].epoch, m.reach[source].end) for m in known)
-        ends = {end for m in known for end in m.ends.get(source, ()) if end[0] == epoch and end <= heard}
-        if ends:
-            found[source] = Resumption(epoch, max(ends)[1], min(m.as_of_ms for m in known))
+        newest = max(m.reach[source][0] for m in known)
+        epoch, heard_end, heard_ms = min(m.reach[source] for m in known)
+        ends = [end for m in known for of, end in m.ends.get(source, ()) if of == newest and end <= heard_end]
+        if epoch == newest and ends:
+            found[source] = Resumption(epoch, max(ends), heard_end, heard_ms)
     return found

@@ -49,6 +49,8 @@ class Source:
     """(reported at, watermark) of reports ahead of event time, both ascending."""
     idle_as_of_ms: int | None = None
     """A broker's time before the fetch that showed nothing more to read; None: not idle."""
+    reached_ms: int = 0
+    """When it was first reported that its reader had come so far."""
 
     def hear(self, reported_ms: int, watermark_ms: int) -> None:
         """A larger watermark. Of those reported within a second the last one is kept, with its later time."""
@@ -97,11 +99,13 @@ class Clock:
         ``watermark_ms`` None: it has not seen an event yet. ``idle_as_of_ms``: the partition is idle, by a
         fetch that was asked for after a record with this stamp had been acknowledged.
         """
-        known = self.sources.setdefault(source, Source(reach))
+        known = self.sources.setdefault(source, Source(reach, reached_ms=reported_ms))
         if watermark_ms is not None and watermark_ms > known.newest[1]:
             known.hear(reported_ms, watermark_ms)
         if self.rests_on_ms is None:
             self.rests_on_ms = reported_ms
+        if (reach.epoch, reach.end) > (known.reach.epoch, known.reach.end):
+            known.reached_ms = reported_ms
         if reach >= known.reach:
             known.reach, known.idle_as_of_ms = reach, idle_as_of_ms
 

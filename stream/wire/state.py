@@ -30,6 +30,8 @@ class SourceRecord(Record, frozen=True):
     """Older ones of its open chunk are no part of the percentiles: they came too late."""
     final: tuple[int, int, int] | None
     """(epoch, start, end) of its newest chunk when that one is complete; else it is under ``open``."""
+    reached_ms: int = 0
+    """When it was first reported that its reader had come so far."""
 
 
 class ShardRecord(Record, frozen=True):
