@@ -42,11 +42,11 @@ def write_slos(directory: Path) -> Path:
     return directory
 
 
-def events(count: int, seed: int = 1) -> Iterator[bytes]:
+def events(count: int, seed: int = 1, per_s: int = EVENTS_PER_S) -> Iterator[bytes]:
     """``count`` events of 1,000 series in order of time, 1 % of them bad, about 140 bytes each."""
     rng = random.Random(seed)
     for number in range(count):
-        ts = START_MS + number * 1000 // EVENTS_PER_S
+        ts = START_MS + number * 1000 // per_s
         service, endpoint = rng.randrange(SERVICES), rng.randrange(ENDPOINTS)
         status = 500 if rng.random() < 0.01 else 200
         yield (

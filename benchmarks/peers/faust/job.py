@@ -1,0 +1,78 @@
+"""The job as a Faust user writes it: group by series, then one table write with a t-digest per event.
+
+The table says what is counted; twice a second what has changed goes out.
+"""
+
+from __future__ import annotations
+
+import os
+
+import faust
+import orjson
+from fastdigest import TDigest
+
+PANE_MS = 10_000
+
+app = faust.App(
+    os.environ["PEER_APP"],
+    broker=f"kafka://{os.environ['PEER_BROKER']}",
+    store="memory://",
+    datadir=os.environ["PEER_STATE"],
+    topic_partitions=4,
+    consumer_auto_offset_reset="earliest",
+    broker_session_timeout=10,
+    broker_heartbeat_interval=3,
+    producer_linger=0.05,
+    web_enabled=False,
+    value_serializer="json",
+)
+requests = app.topic(os.environ["PEER_INPUT"])
+panes_out = app.topic(os.environ["PEER_OUTPUT"], value_serializer="raw")
+panes = app.Table("panes", default=None)
+changed: set[str] = set()
+
+
+def series(event: dict) -> str:
+    return f"{event['service']}|{event['endpoint']}|{event['version']}|{event['track']}"
+
+
+@app.agent(requests)
+async def tally(stream: faust.StreamT) -> None:
+    async for event in stream.group_by(series, name="series"):
+        pane_ms = event["ts"] // PANE_MS * PANE_MS
+        key = f"{series(event)}|{pane_ms}"
+        known = panes[key] or {"count": 0, "errors": 0, "digest": None}
+        digest = TDigest.from_dict(known["digest"]) if known["digest"] else TDigest(max_centroids=100)
+        digest.update(event["latency_ms"])
+        panes[key] = {
+            "count": known["count"] + 1,
+            "errors": known["errors"] + (event["status"] >= 500),
+            "digest": digest.to_dict(),
+        }
+        changed.add(key)
+
+
+@app.timer(interval=0.5)
+async def emit() -> None:
+    keys = list(changed)
+    changed.clear()
+    for key in keys:
+        service, endpoint, version, track, pane_ms = key.split("|")
+        known = panes[key]
+        digest = TDigest.from_dict(known["digest"])
+        record = {
+            "service": service,
+            "endpoint": endpoint,
+            "version": version,
+            "track": track,
+            "pane_ms": int(pane_ms),
+            "count": known["count"],
+            "errors": known["errors"],
+            "p50": digest.quantile(0.5),
+            "p99": digest.quantile(0.99),
+        }
+        await panes_out.send(key=key, value=orjson.dumps(record))
+
+
+if __name__ == "__main__":
+    faust.Worker(app, loglevel="WARN").execute_from_commandline()
