@@ -16,12 +16,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.peers import report
-from benchmarks.peers.load import Load
 from benchmarks.peers.measure import Bench, Row
 from benchmarks.peers.peer import Peer, UnavailableError
 from stream.kafka.local import LocalBroker
 
-ROOMS = ("burngate", "flink", "kafka_streams", "faust")
+ROOMS = ("burngate", "flink", "kafka_streams", "bytewax", "pathway", "quix_streams", "faust")
 _RUNS = ("speed", "loss", "crash")
 
 
@@ -88,8 +87,7 @@ def _measure(console: Console, bench: Bench, peer: Peer, chosen: argparse.Namesp
         note(row.remarks[-1])
         return row
     row.version = prepared.version
-    even = Load(round(chosen.events * peer.share), peer.max_events_per_s, "even")
-    uneven = Load(round(chosen.uneven_events * peer.share), peer.max_events_per_s, "uneven")
+    even, uneven = peer.load(chosen.events, "even"), peer.load(chosen.uneven_events, "uneven")
     for number in range(chosen.rounds if "speed" in chosen.runs else 0):
         with attempt(f"speed, round {number + 1} of {chosen.rounds}"):
             speed, counted = bench.speed(peer, prepared.job, even)

@@ -10,12 +10,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks import traffic
-from benchmarks.peers.peer import Emission
 
 PANE_MS, MINUTE_MS = 10_000, 60_000
 LATENESS_MS = 5_000
-_EVENT_S = 310
-"""Of event time at least: five whole minutes and what closes the last."""
+MINUTES_S = 310
+"""Of event time: five whole minutes and what closes the last."""
 _LAYOUTS = {"even": (0, 1, 2, 3), "uneven": (0, 0, 0, 0, 1, 1, 1, 2, 2, 3)}
 """Which partition the next event goes to, again and again. Uneven ones of equal lengths differ in time."""
 
@@ -25,17 +24,13 @@ class Load:
     """A topic: so many events, how dense they are in event time, how they lie in partitions."""
 
     count: int
-    max_per_s: int
+    per_s: int
     layout: str
 
     @property
     def prefix(self) -> str:
         """Of the topic's name, and of everything that a job makes of it."""
         return f"{self.layout}-{self.count}-{self.per_s}."
-
-    @property
-    def per_s(self) -> int:
-        return max(1, min(self.max_per_s, self.count // _EVENT_S))
 
     @property
     def end_ms(self) -> int:
@@ -90,11 +85,6 @@ def _closing(load: Load) -> Iterator[bytes]:
                 b'{"ts":%d,"service":"s%d","endpoint":"/v1/orders/{id}/%d","method":"GET","status":200,'
                 b'"latency_ms":30.0,"version":"2.4.0","track":"stable"}' % (ts, service, endpoint)
             )
-
-
-def is_of(load: Load, emission: Emission) -> bool:
-    """Whether it speaks of the events, and not of those that close the panes."""
-    return emission.end_ms <= load.minute_ms
 
 
 async def fill(broker: str, load: Load) -> None:

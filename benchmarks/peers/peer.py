@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.load import MINUTES_S, Load
+
 Report = Callable[[str], object]
 
 
@@ -85,5 +87,11 @@ class Peer:
     """It states totals since the beginning, at whole minutes, by service; the others a pane's, by series."""
     share: float = 1.0
     """Of the events: what is slow gets fewer, so that a run ends."""
-    max_events_per_s: int = 20_000
-    """Of event time, at the most; with fewer events, more panes."""
+    events_per_s: int = 20_000
+    """Of event time."""
+
+    def load(self, events: int, layout: str) -> Load:
+        """The peer's share of so many events. What speaks once a minute needs minutes, even of few events."""
+        count = round(events * self.share)
+        per_s = min(self.events_per_s, count // MINUTES_S) if self.cumulative else self.events_per_s
+        return Load(count, max(1, per_s), layout)

@@ -24,7 +24,8 @@ def _prepare(report: Report) -> Prepared:
 
 
 def _read(record: Mapping[str, Any]) -> Emission:
-    return Emission(record["service"], parse_ms(record["evaluated_at"]), record["total"], record["bad"])
+    # Weighted, but every event here has weight one.
+    return Emission(record["service"], parse_ms(record["evaluated_at"]), int(record["total"]), int(record["bad"]))
 
 
 PEER = Peer(

@@ -28,7 +28,7 @@ app = faust.App(
 )
 requests = app.topic(os.environ["PEER_INPUT"])
 panes_out = app.topic(os.environ["PEER_OUTPUT"], value_serializer="raw")
-panes = app.Table("panes", default=None)
+panes = app.Table("panes", default=tuple, value_serializer="pickle")
 changed: set[str] = set()
 
 
@@ -41,14 +41,9 @@ async def tally(stream: faust.StreamT) -> None:
     async for event in stream.group_by(series, name="series"):
         pane_ms = event["ts"] // PANE_MS * PANE_MS
         key = f"{series(event)}|{pane_ms}"
-        known = panes[key] or {"count": 0, "errors": 0, "digest": None}
-        digest = TDigest.from_dict(known["digest"]) if known["digest"] else TDigest(max_centroids=100)
+        count, errors, digest = panes[key] or (0, 0, TDigest(max_centroids=100))
         digest.update(event["latency_ms"])
-        panes[key] = {
-            "count": known["count"] + 1,
-            "errors": known["errors"] + (event["status"] >= 500),
-            "digest": digest.to_dict(),
-        }
+        panes[key] = (count + 1, errors + (event["status"] >= 500), digest)
         changed.add(key)
 
 
@@ -58,16 +53,15 @@ async def emit() -> None:
     changed.clear()
     for key in keys:
         service, endpoint, version, track, pane_ms = key.split("|")
-        known = panes[key]
-        digest = TDigest.from_dict(known["digest"])
+        count, errors, digest = panes[key]
         record = {
             "service": service,
             "endpoint": endpoint,
             "version": version,
             "track": track,
             "pane_ms": int(pane_ms),
-            "count": known["count"],
-            "errors": known["errors"],
+            "count": count,
+            "errors": errors,
             "p50": digest.quantile(0.5),
             "p99": digest.quantile(0.99),
         }
