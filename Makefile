@@ -9,11 +9,11 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test bench check venv lock clean
+.PHONY: help demo test bench bench-peers check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 	@$(BIN)/burngate demo $(ARGS)
@@ -23,6 +23,9 @@ test: check ## check, then run the test suite: make test ARGS="-k kafka"
 
 bench: venv ## what the whole job costs beside merely reading: make bench ARGS="--rounds 1"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: venv ## the same job on Flink, Kafka Streams and others: make bench-peers ARGS="--only flink,bytewax"
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 check: venv ## lint, formatting, types and import rules
 	$(BIN)/ruff check .

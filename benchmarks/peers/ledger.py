@@ -31,7 +31,7 @@ class Ledger:
         self._cumulative = cumulative
         self._last_ms = max(end_ms for _, end_ms in expected)
         self._final: Mapping[tuple[str, int], tuple[int, int]] = {
-            key: counts for key, counts in expected.items() if not cumulative or key[1] == self._last_ms
+            key: counts for key, counts in expected.items() if self._is_final(key)
         }
         self._said: Cells = {}
         self._at_s: dict[int, float] = {}
@@ -56,14 +56,14 @@ class Ledger:
     @property
     def counted(self) -> int:
         """Events that the newest statements hold in all."""
-        return sum(counts[0] for key, counts in self._said.items() if key in self._final or self._is_whole(key))
+        return sum(counts[0] for key, counts in self._said.items() if self._is_final(key))
 
-    def _is_whole(self, key: tuple[str, int]) -> bool:
+    def _is_final(self, key: tuple[str, int]) -> bool:
         return not self._cumulative or key[1] == self._last_ms
 
     @property
     def errors(self) -> int:
-        return sum(counts[1] for key, counts in self._said.items() if self._is_whole(key))
+        return sum(counts[1] for key, counts in self._said.items() if self._is_final(key))
 
     @property
     def lost(self) -> int:

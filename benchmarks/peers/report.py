@@ -51,8 +51,8 @@ def machine() -> str:
     """What it ran on, in a line."""
     cpu = ""
     if (info := Path("/proc/cpuinfo")).exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = f" ({names[0]})" if names else ""
+        lines = info.read_text(encoding="utf-8").splitlines()
+        cpu = next((f" ({line.partition(':')[2].strip()})" for line in lines if "model name" in line), "")
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     system = f"{platform.system()} {platform.machine()}"
     return f"{os.cpu_count()} cores{cpu}, {memory_gb:.0f} GB, {system}, Python {platform.python_version()}"

@@ -25,14 +25,14 @@ class Watch:
     """Reads a job's output topic from its beginning; an async context manager."""
 
     def __init__(self, peer: Peer, run: Run, load: Load, ledger: Ledger, check: Callable[[], None]) -> None:
-        self._peer, self._run, self._load, self._check = peer, run, load, check
+        self._peer, self._run, self._load = peer, run, load
         self.ledger = ledger
         self._consumer: AIOKafkaConsumer | None = None
         self.check = check
 
     async def __aenter__(self) -> Watch:
         topic = self._run.prefix + self._peer.output
-        await _topic_exists(self._run.broker, topic, lambda: self.check())
+        await _topic_exists(self._run.broker, topic, self.check)
         self._consumer = AIOKafkaConsumer(
             topic,
             bootstrap_servers=self._run.broker,
@@ -89,7 +89,8 @@ async def create(broker: str, topic: str) -> None:
     """An output topic of one partition: then the newest statement is the last in it."""
 
     async def made(admin: AIOKafkaAdminClient) -> None:
-        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+        arrival = {"message.timestamp.type": "LogAppendTime"}
+        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=arrival)])
 
     await _administer(broker, made)
 

@@ -1,4 +1,4 @@
-"""Burngate as it is: its ordinary worker with one objective per service. What it counted is in its budgets."""
+"""Burngate as it is: its ordinary worker with one objective a service. What it counted is in its budgets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def _prepare(report: Report) -> Prepared:
 
 
 def _read(record: Mapping[str, Any]) -> Emission:
-    # Weighted, but every event here has weight one.
-    return Emission(record["service"], parse_ms(record["evaluated_at"]), int(record["total"]), int(record["bad"]))
+    # Weighted sums, but every event here has weight one.
+    total, bad = int(record["total"]), int(record["bad"])
+    return Emission(record["service"], parse_ms(record["evaluated_at"]), total, bad)
 
 
 PEER = Peer(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import bytewax.operators as op
 import bytewax.operators.windowing as win
@@ -17,7 +18,7 @@ from bytewax.run import cli_main
 from fastdigest import TDigest
 
 PANE_MS = 10_000
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Request(msgspec.Struct, gc=False):
@@ -62,8 +63,8 @@ class Tally:
 decode = msgspec.json.Decoder(Request).decode
 
 
-def combine(messages: list) -> list[tuple[str, Partial]]:
-    partials: dict[tuple, Partial] = {}
+def combine(messages: list[Any]) -> list[tuple[str, Partial]]:
+    partials: dict[tuple[str, str, str, str, int], Partial] = {}
     for message in messages:
         event = decode(message.value)
         ts = event.ts
@@ -99,7 +100,7 @@ def message(keyed: tuple[str, tuple[int, Tally]]) -> KafkaSinkMessage:
 brokers = [os.environ["PEER_BROKER"]]
 flow = Dataflow("panes")
 requests = op.input(
-    "requests", flow, KafkaSource(brokers, [os.environ["PEER_INPUT"]], tail=True, batch_size=50_000)
+    "requests", flow, KafkaSource(brokers, [os.environ["PEER_INPUT"]], tail=True, batch_size=20_000)
 )
 combined = op.flat_map_batch("combine", requests, combine)
 clock = win.EventClock(

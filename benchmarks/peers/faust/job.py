@@ -6,6 +6,7 @@ The table says what is counted; twice a second what has changed goes out.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import faust
 import orjson
@@ -32,7 +33,7 @@ panes = app.Table("panes", default=tuple, value_serializer="pickle")
 changed: set[str] = set()
 
 
-def series(event: dict) -> str:
+def series(event: dict[str, Any]) -> str:
     return f"{event['service']}|{event['endpoint']}|{event['version']}|{event['track']}"
 
 

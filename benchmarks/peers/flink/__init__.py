@@ -8,5 +8,5 @@ from benchmarks.peers.peer import Peer
 PEER = Peer(
     "flink",
     "Apache Flink",
-    prepare(Path(__file__).parent, "FlinkJob", "2.2.1", {"PEER_THREADS": "2"}),
+    prepare(Path(__file__).parent, "FlinkJob", "flink-streaming-java", {"PEER_THREADS": "2"}),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.peers.peer import Job, Prepared, Report, UnavailableError
@@ -18,9 +18,9 @@ _LIMIT_S = 300
 
 
 def prepare(
-    room: Path, main: str, version: str, environment: Mapping[str, str]
+    room: Path, main: str, artifact: str, environment: Mapping[str, str]
 ) -> Callable[[Report], Prepared]:
-    """What fetches the room's jars and compiles its job."""
+    """What fetches the room's jars and compiles its job. The peer's version is that of ``artifact``."""
 
     def get(report: Report) -> Prepared:
         try:
@@ -35,9 +35,15 @@ def prepare(
         logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
         # Half of what a machine for two cores has; the collector that the JVM would choose on a server.
         command = (java, "-Xmx2g", "-XX:+UseG1GC", *opens, logging, "-cp", f"{classes}:{libraries}", main)
-        return Prepared(version, lambda run: Job(command, environment))
+        return Prepared(version(pinned, artifact), lambda run: Job(command, environment))
 
     return get
+
+
+def version(pinned: Sequence[jars.Jar], artifact: str) -> str:
+    """The version of one of the jars."""
+    coordinates = (jar.coordinate.split(":") for jar in pinned)
+    return next(number for _, name, number in coordinates if name == artifact)
 
 
 def _compiled(java: str, room: Path, libraries: str, cache: Path, report: Report) -> Path:

@@ -10,5 +10,5 @@ _VARIABLES = {"PEER_THREADS": "2", "PEER_GUARANTEE": "at_least_once"}
 PEER = Peer(
     "kafka-streams",
     "Kafka Streams",
-    prepare(Path(__file__).parent, "StreamsJob", "4.3.1", _VARIABLES),
+    prepare(Path(__file__).parent, "StreamsJob", "kafka-streams", _VARIABLES),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import orjson
 from fastdigest import TDigest
@@ -11,6 +12,7 @@ from quixstreams.dataframe.windows import Count, Sum
 from quixstreams.dataframe.windows.aggregations import BaseAggregator
 
 PANE_MS, GRACE_MS = 10_000, 5_000
+Fields = dict[str, Any]
 
 
 class Digest(BaseAggregator):
@@ -23,20 +25,22 @@ class Digest(BaseAggregator):
     def initialize(self) -> None:
         return None
 
-    def agg(self, old: dict | None, new: dict, timestamp: int) -> dict:
+    def agg(self, old: Fields | None, new: Fields, timestamp: int) -> Fields:
         digest = TDigest.from_dict(old) if old else TDigest(max_centroids=100)
         digest.update(new["latency_ms"])
-        return digest.to_dict()
+        packed: Fields = digest.to_dict()
+        return packed
 
-    def result(self, value: dict) -> list[float]:
+    def result(self, value: Fields) -> list[float]:
         digest = TDigest.from_dict(value)
         return [digest.quantile(0.5), digest.quantile(0.99)]
 
-    def merge(self, a: dict, b: dict) -> dict:
-        return TDigest.from_dict(a).merge(TDigest.from_dict(b)).to_dict()
+    def merge(self, a: Fields, b: Fields) -> Fields:
+        merged: Fields = TDigest.from_dict(a).merge(TDigest.from_dict(b)).to_dict()
+        return merged
 
 
-def brief(event: dict) -> dict:
+def brief(event: Fields) -> Fields:
     return {
         "ts": event["ts"],
         "series": f"{event['service']}|{event['endpoint']}|{event['version']}|{event['track']}",
@@ -45,7 +49,7 @@ def brief(event: dict) -> dict:
     }
 
 
-def record(window: dict, series: str) -> bytes:
+def record(window: Fields, series: str) -> bytes:
     service, endpoint, version, track = series.split("|")
     p50, p99 = window["digest"]
     return orjson.dumps(
@@ -63,8 +67,9 @@ def record(window: dict, series: str) -> bytes:
     )
 
 
-def event_time(value: dict, headers: object, timestamp: int, kind: object) -> int:
-    return value["ts"]
+def event_time(value: Fields, headers: object, timestamp: int, kind: object) -> int:
+    ts: int = value["ts"]
+    return ts
 
 
 app = Application(
@@ -77,9 +82,7 @@ app = Application(
     producer_extra_config={"compression.type": "lz4", "linger.ms": 50},
     loglevel="WARNING",
 )
-requests = app.topic(
-    os.environ["PEER_INPUT"], value_deserializer="json", timestamp_extractor=event_time
-)
+requests = app.topic(os.environ["PEER_INPUT"], value_deserializer="json", timestamp_extractor=event_time)
 out = app.topic(os.environ["PEER_OUTPUT"], value_serializer="bytes", key_serializer="bytes")
 (
     app.dataframe(requests)
