@@ -34,6 +34,7 @@ class Speed:
     peak_mb: float
     start_s: float
     """From the process' start to its first word."""
+    start_cpu_seconds: float
 
     @property
     def events_per_s(self) -> float:
@@ -137,6 +138,7 @@ class Bench:
             usage.cpu_s_at(end.at_s) - usage.cpu_s_at(begin.at_s),
             usage.peak_mb,
             ledger.first_at_s - usage.began_s,
+            usage.cpu_s_at(ledger.first_at_s),
         )
 
     async def _settle(self, peer: Peer, job: Job, run: Run, load: Load, ledger: Ledger) -> None:
