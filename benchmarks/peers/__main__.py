@@ -7,9 +7,10 @@ t-digest; records out. Each peer with its own durable state on, one worker proce
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.peers import report
 from benchmarks.peers.measure import Bench, Row
-from benchmarks.peers.peer import Peer, UnavailableError
+from benchmarks.peers.peer import Peer, Prepared, UnavailableError
 from stream.kafka.local import LocalBroker
 
 ROOMS = ("burngate", "flink", "kafka_streams", "bytewax", "pathway", "quix_streams", "faust")
@@ -37,13 +38,29 @@ def main() -> None:
     options.add_argument("--keep", type=Path, help="a directory for the logs, which are else removed")
     chosen = options.parse_args()
     console = Console()
+    # Each run deletes its topics while clients still know them, of which they would warn.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="burngate-peers-") as name, LocalBroker() as broker:
         bench = Bench(broker.bootstrap, chosen.keep or Path(name))
-        rows = [_measure(console, bench, peers[name], chosen) for name in chosen.only]
-    report.write(chosen.json, rows, chosen.events, chosen.uneven_events)
+        subjects = [_prepare(console, peers[name]) for name in chosen.only]
+        rows = [subject.row for subject in subjects]
+        # Rounds alternate, so that what disturbs the machine disturbs all of them.
+        stages = ["speed"] * chosen.rounds * ("speed" in chosen.runs)
+        stages += [run for run in chosen.runs if run != "speed"]
+        for stage in stages:
+            for subject in subjects:
+                _attempt(console, bench, subject, stage, chosen)
+                report.write(chosen.json, rows, chosen.events, chosen.uneven_events)
     console.print(report.table(rows))
     if chosen.markdown:
         print(report.markdown(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    peer: Peer
+    prepared: Prepared | None
+    row: Row
 
 
 def _peer(room: str) -> Peer:
@@ -64,46 +81,48 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     return chosen
 
 
-def _measure(console: Console, bench: Bench, peer: Peer, chosen: argparse.Namespace) -> Row:
-    """Everything about one peer; what goes wrong is a remark in its row."""
+def _prepare(console: Console, peer: Peer) -> _Subject:
+    """A peer that cannot be had stays in the table, with the reason."""
     row = Row(peer.name, peer.title)
-
-    def note(text: str) -> None:
-        console.print(f"{peer.name}: {text}", style="dim", highlight=False)
-
-    @contextmanager
-    def attempt(what: str) -> Iterator[None]:
-        note(what)
-        try:
-            yield
-        except (RuntimeError, TimeoutError, ValueError) as error:
-            row.remarks.append(f"{what}: {error}")
-            note(row.remarks[-1])
-
     try:
-        prepared = peer.prepare(note)
+        prepared = peer.prepare(lambda text: _note(console, peer, text))
     except UnavailableError as error:
         row.remarks.append(f"not measured: {error}")
-        note(row.remarks[-1])
-        return row
+        _note(console, peer, row.remarks[-1])
+        return _Subject(peer, None, row)
     row.version = prepared.version
+    return _Subject(peer, prepared, row)
+
+
+def _attempt(
+    console: Console, bench: Bench, subject: _Subject, stage: str, chosen: argparse.Namespace
+) -> None:
+    """One run of one peer; what goes wrong is a remark in its row."""
+    peer, row = subject.peer, subject.row
+    if subject.prepared is None:
+        return
+    job = subject.prepared.job
     even, uneven = peer.load(chosen.events, "even"), peer.load(chosen.uneven_events, "uneven")
-    for number in range(chosen.rounds if "speed" in chosen.runs else 0):
-        with attempt(f"speed, round {number + 1} of {chosen.rounds}"):
-            speed, counted = bench.speed(peer, prepared.job, even)
+    try:
+        if stage == "speed":
+            speed, counted = bench.speed(peer, job, even)
             row.speeds.append(speed)
-            note(f"{speed.events_per_s:,.0f} events/s, {speed.cpu_s_per_million:.2f} CPU s per million")
+            said = f"{speed.events_per_s:,.0f} events/s, {speed.cpu_s_per_million:.2f} CPU s per million"
             if counted.lost or counted.doubled:
                 row.remarks.append(f"speed: {counted.lost:,} lost, {counted.doubled:,} counted twice")
-    if "loss" in chosen.runs:
-        with attempt("catching up on uneven partitions"):
-            row.caught_up = bench.catch_up(peer, prepared.job, uneven)
-            note(f"{row.caught_up.lost:,} of {row.caught_up.expected:,} lost")
-    if "crash" in chosen.runs:
-        with attempt("SIGKILL in the middle"):
-            row.crashed = bench.crash(peer, prepared.job, even)
-            note(f"{row.crashed.counted:,} of {row.crashed.expected:,} counted")
-    return row
+        elif stage == "loss":
+            row.caught_up = bench.catch_up(peer, job, uneven)
+            said = f"{row.caught_up.lost:,} of {row.caught_up.expected:,} lost"
+        else:
+            row.crashed = bench.crash(peer, job, even)
+            said = f"{row.crashed.counted:,} of {row.crashed.expected:,} counted"
+    except (RuntimeError, TimeoutError, ValueError) as error:
+        row.remarks.append(said := f"{stage}: {error}")
+    _note(console, peer, f"{stage}: {said.removeprefix(f'{stage}: ')}")
+
+
+def _note(console: Console, peer: Peer, text: str) -> None:
+    console.print(f"{peer.name}: {text}", style="dim", highlight=False)
 
 
 if __name__ == "__main__":

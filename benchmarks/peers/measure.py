@@ -153,6 +153,7 @@ class Bench:
             async with Watch(peer, run, load, ledger, first.check) as outputs:
                 await outputs.until(lambda said: said.reached(0.5), LIMIT_S)
                 first.kill()
+                await outputs.drain()
                 with self._start(job, run) as second:
                     outputs.check = second.check
                     await outputs.until(lambda said: False, LIMIT_S)

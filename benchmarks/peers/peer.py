@@ -91,7 +91,11 @@ class Peer:
     """Of event time."""
 
     def load(self, events: int, layout: str) -> Load:
-        """The peer's share of so many events. What speaks once a minute needs minutes, even of few events."""
+        """The peer's share of so many events.
+
+        Speed is measured on even ones, for which what speaks once a minute needs minutes.
+        """
         count = round(events * self.share)
-        per_s = min(self.events_per_s, count // MINUTES_S) if self.cumulative else self.events_per_s
+        by_minute = self.cumulative and layout == "even"
+        per_s = min(self.events_per_s, count // MINUTES_S) if by_minute else self.events_per_s
         return Load(count, max(1, per_s), layout)

@@ -19,6 +19,7 @@ FIRST_LIMIT_S = 120.0
 QUIET_S = 20.0
 """After so long without a word a job is taken to have said everything."""
 _POLL_MS = 100
+_DRAIN_MS = 2_000
 
 
 class Watch:
@@ -63,9 +64,14 @@ class Watch:
             if said_s is not None and now_s - said_s > QUIET_S:
                 return
 
-    async def _read(self) -> bool:
+    async def drain(self) -> None:
+        """Read what is there, so that anything later was said later. For when the job does not run."""
+        while await self._read(_DRAIN_MS):
+            pass
+
+    async def _read(self, wait_ms: int = _POLL_MS) -> bool:
         assert self._consumer is not None
-        found = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=5_000)
+        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=5_000)
         at_s = time.time()
         for records in found.values():
             for record in records:

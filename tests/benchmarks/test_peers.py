@@ -130,6 +130,7 @@ def test_what_speaks_by_the_minute_gets_minutes_even_of_few_events() -> None:
     assert ordinary.load(31_000, "even") == Load(31_000, 20_000, "even")
     assert by_minute.load(62_000, "even") == Load(31_000, 100, "even")
     assert by_minute.load(100_000_000, "even").per_s == 20_000
+    assert by_minute.load(62_000, "uneven").per_s == 20_000
 
 
 def test_an_output_record_is_read_as_its_series_and_the_end_of_its_pane() -> None:
