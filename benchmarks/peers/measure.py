@@ -129,8 +129,11 @@ class Bench:
             async with Watch(peer, run, load, ledger, process.check) as outputs:
                 await outputs.until(lambda said: said.complete, LIMIT_S)
             process.stop()
-        begin, end = span(ledger.steps(), load)
         usage = process.usage
+        if peer.whole:
+            begin, end = Step(traffic.START_MS, usage.began_s, 0), ledger.steps()[-1]
+        else:
+            begin, end = span(ledger.steps(), load)
         assert ledger.first_at_s is not None
         return Speed(
             end.events - begin.events,

@@ -87,6 +87,9 @@ class Peer:
     """It states totals since the beginning, at whole minutes, by service; the others a pane's, by series."""
     share: float = 1.0
     """Of the events: what is slow gets fewer, so that a run ends."""
+    whole: bool = False
+    """Measure it from the process' start: it is so slow that this costs it little, and it may do one stage
+    for all events before it says anything."""
     events_per_s: int = 20_000
     """Of event time."""
 

@@ -14,4 +14,4 @@ def _prepare(report: Report) -> Prepared:
     return Prepared(version("faust-streaming"), lambda run: job)
 
 
-PEER = Peer("faust", "plain Faust", _prepare, share=0.02, events_per_s=2_000)
+PEER = Peer("faust", "plain Faust", _prepare, share=0.02, whole=True, events_per_s=2_000)

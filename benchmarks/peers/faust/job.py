@@ -25,11 +25,11 @@ app = faust.App(
     broker_heartbeat_interval=3,
     producer_linger=0.05,
     web_enabled=False,
-    value_serializer="json",
+    value_serializer="pickle",  # of the table: no cheaper way to keep a digest
 )
-requests = app.topic(os.environ["PEER_INPUT"])
+requests = app.topic(os.environ["PEER_INPUT"], value_serializer="json")
 panes_out = app.topic(os.environ["PEER_OUTPUT"], value_serializer="raw")
-panes = app.Table("panes", default=tuple, value_serializer="pickle")
+panes = app.Table("panes", default=tuple)
 changed: set[str] = set()
 
 

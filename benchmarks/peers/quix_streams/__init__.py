@@ -5,4 +5,4 @@ from pathlib import Path
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.python import prepare
 
-PEER = Peer("quix-streams", "Quix Streams", prepare(Path(__file__).parent), share=0.2)
+PEER = Peer("quix-streams", "Quix Streams", prepare(Path(__file__).parent), share=0.1, whole=True)

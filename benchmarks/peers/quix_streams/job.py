@@ -78,7 +78,12 @@ app = Application(
     auto_offset_reset="earliest",
     commit_interval=2.0,
     state_dir=os.environ["PEER_STATE"],
-    consumer_extra_config={"session.timeout.ms": 10_000},
+    # A fetch is worked off whole: a large one would advance one partition beyond the grace of the others.
+    consumer_extra_config={
+        "session.timeout.ms": 10_000,
+        "fetch.message.max.bytes": 64 << 10,
+        "queued.min.messages": 1_000,
+    },
     producer_extra_config={"compression.type": "lz4", "linger.ms": 50},
     loglevel="WARNING",
 )
