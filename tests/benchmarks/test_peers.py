@@ -17,7 +17,7 @@ from benchmarks.peers import java, load, python, report
 from benchmarks.peers.__main__ import ROOMS
 from benchmarks.peers.ledger import Ledger, Step
 from benchmarks.peers.load import Cells, Load
-from benchmarks.peers.measure import Count, Row, Speed, span
+from benchmarks.peers.measure import Count, Row, Speed, beyond, span
 from benchmarks.peers.peer import Emission, Peer, UnavailableError, pane
 from benchmarks.peers.process import JobProcess, interpolated, tree
 from stream.kafka import jars
@@ -103,6 +103,12 @@ def test_a_short_topic_is_measured_from_its_first_pane() -> None:
     assert (begin.end_ms - START, end.end_ms - START) == (10_000, 30_000)
     with pytest.raises(ValueError, match="too little"):
         span(steps[:1], topic)
+
+
+def test_of_a_whole_run_what_next_to_no_events_take_is_the_start() -> None:
+    speed = beyond(Speed(1_001_000, 25.0, 14.0, 300.0, 6.0, 3.0), Speed(1_000, 5.0, 4.0, 100.0, 5.0, 4.0))
+    assert (speed.events_per_s, speed.cpu_s_per_million) == (50_000.0, 10.0)
+    assert (speed.peak_mb, speed.start_s, speed.start_cpu_seconds) == (300.0, 5.0, 4.0)
 
 
 @pytest.mark.parametrize("layout", ["even", "uneven"])

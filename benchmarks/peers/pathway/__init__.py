@@ -15,4 +15,4 @@ def _read(record: Mapping[str, Any]) -> Emission | None:
     return pane(record) if record["diff"] > 0 else None
 
 
-PEER = Peer("pathway", "Pathway", prepare(Path(__file__).parent), _read)
+PEER = Peer("pathway", "Pathway", prepare(Path(__file__).parent), _read, whole=True)
