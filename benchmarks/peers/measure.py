@@ -20,7 +20,7 @@ from benchmarks.peers.process import JobProcess
 from benchmarks.peers.watch import Watch
 
 LIMIT_S = 900.0
-_FEW_EVENTS = 1_000
+_FEWER = 10
 _WARM_MS = 60_000
 """Of event time: speed is measured from there on, where there is that much."""
 
@@ -79,14 +79,17 @@ def span(steps: list[Step], load: Load) -> tuple[Step, Step]:
 
 
 def beyond(speed: Speed, start: Speed) -> Speed:
-    """What a run took more than one of next to no events did, which is the start."""
+    """What a run took more than one of fewer events; the start is what is on the line at no events."""
+    events = speed.events - start.events
+    seconds, cpu_seconds = speed.seconds - start.seconds, speed.cpu_seconds - start.cpu_seconds
+    before = start.events / events
     return Speed(
-        speed.events - start.events,
-        speed.seconds - start.seconds,
-        speed.cpu_seconds - start.cpu_seconds,
+        events,
+        seconds,
+        cpu_seconds,
         speed.peak_mb,
-        start.seconds,
-        start.cpu_seconds,
+        max(0.0, start.seconds - before * seconds),
+        max(0.0, start.cpu_seconds - before * cpu_seconds),
     )
 
 
@@ -107,7 +110,7 @@ class Bench:
     def speed(self, peer: Peer, job: Callable[[Run], Job], load: Load) -> tuple[Speed, Count]:
         """How fast it is when it has started; and what it counted meanwhile."""
         if peer.whole and peer.name not in self._starts:
-            few = replace(load, count=_FEW_EVENTS)
+            few = replace(load, count=load.count // _FEWER)
             with self._run(peer, few) as (run, ledger):
                 self._starts[peer.name] = asyncio.run(self._speed(peer, job(run), run, few, ledger))
         with self._run(peer, load) as (run, ledger):

@@ -88,7 +88,7 @@ class Peer:
     share: float = 1.0
     """Of the events: what is slow gets fewer, so that a run ends."""
     whole: bool = False
-    """Measure it from the process' start, less what next to no events take: it may do one stage for all
+    """Measure it from the process' start, less a run of a tenth of the events: it may do one stage for many
     events before the next, so that the times at which it speaks say little."""
     events_per_s: int = 20_000
     """Of event time."""

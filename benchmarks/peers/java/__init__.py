@@ -66,8 +66,20 @@ def _compiled(java: str, room: Path, libraries: str, cache: Path, report: Report
         return classes
     pinned = jars.parsed((_HERE / "compiler.txt").read_text(encoding="utf-8"))
     compiler = jars.class_path_of("the Java compiler", pinned, cache / "jars", report)
-    command = [java, "-cp", compiler, "org.eclipse.jdt.internal.compiler.batch.Main", "--release", "17"]
-    command += ["-nowarn", "-d", str(classes), "-cp", libraries, *map(str, sources)]
+    # Not --release, for which a runtime without a compiler lacks the tables.
+    command = [java, "-cp", compiler, "org.eclipse.jdt.internal.compiler.batch.Main"]
+    command += [
+        "-source",
+        "17",
+        "-target",
+        "17",
+        "-nowarn",
+        "-d",
+        str(classes),
+        "-cp",
+        libraries,
+        *map(str, sources),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     if ended.returncode:
         raise UnavailableError(f"its job does not compile: {ended.stderr[-2000:]}")

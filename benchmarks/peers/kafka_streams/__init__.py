@@ -11,4 +11,5 @@ PEER = Peer(
     "kafka-streams",
     "Kafka Streams",
     prepare(Path(__file__).parent, "StreamsJob", "kafka-streams", _VARIABLES),
+    whole=True,
 )
