@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults bench bench-micro check venv lock clean
+.PHONY: help demo test faults bench bench-micro bench-peers check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -29,6 +29,9 @@ bench: venv ## every figure of docs/performance.md: make bench ARGS="--only whol
 
 bench-micro: venv ## each step by itself, held to ratios: make bench-micro ARGS="-k digest"
 	@$(BIN)/python -m pytest benchmarks/micro -s --benchmark-columns=min,median,rounds $(ARGS)
+
+bench-peers: venv ## the same job on Flink, Kafka Streams and others: make bench-peers ARGS="--only flink,bytewax"
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 check: venv ## lint, formatting, types and import rules
 	$(BIN)/ruff check .

@@ -60,8 +60,13 @@ class Jar:
 
 
 def pinned() -> tuple[Jar, ...]:
-    """The jars of ``jars.txt``, in the order of the class path."""
-    lines = files("stream.kafka").joinpath("jars.txt").read_text(encoding="utf-8").splitlines()
+    """The jars of a whole Kafka, ``jars.txt``, in the order of the class path."""
+    return parsed(files("stream.kafka").joinpath("jars.txt").read_text(encoding="utf-8"))
+
+
+def parsed(text: str) -> tuple[Jar, ...]:
+    """The jars of a list such as ``jars.txt``: a coordinate and a SHA-256 on each line."""
+    lines = text.splitlines()
     return tuple(Jar(*line.split()) for line in lines if line and not line.startswith("#"))
 
 
@@ -79,13 +84,18 @@ def class_path(report: Callable[[str], object] = lambda line: None, cache: Path 
     Processes that start at the same time fetch once. ``report`` gets a line before a download.
     Raises :class:`MissingRuntimeError` when a jar is neither cached nor to be had.
     """
-    directory = (cache or cache_directory()) / "kafka"
-    jars = pinned()
+    return class_path_of("Apache Kafka", pinned(), (cache or cache_directory()) / "kafka", report)
+
+
+def class_path_of(
+    name: str, jars: Sequence[Jar], directory: Path, report: Callable[[str], object] = lambda line: None
+) -> str:
+    """The same of any pinned jars, kept in ``directory``."""
     with _locked(directory):
         # A jar appears under its name only after its digest was checked, so that being there is enough.
         missing = [jar for jar in jars if not (directory / jar.path).is_file()]
         if missing:
-            report(f"fetching Apache Kafka into {directory} ({len(missing)} jars, once)")
+            report(f"fetching {name} into {directory} ({len(missing)} jars, once)")
             _fetch(missing, directory)
     return os.pathsep.join(str(directory / jar.path) for jar in jars)
 
