@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.peers import traffic
 from benchmarks.peers import load as loads
-from benchmarks.peers import watch
+from benchmarks.peers import traffic, watch
 from benchmarks.peers.ledger import Ledger, Step
 from benchmarks.peers.load import Cells, Load
 from benchmarks.peers.peer import Job, Peer, Run

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import traffic
-from benchmarks.peers import java, load, python, report
+from benchmarks.peers import java, load, python, report, traffic
 from benchmarks.peers.__main__ import ROOMS
 from benchmarks.peers.ledger import Ledger, Step
 from benchmarks.peers.load import Cells, Load
