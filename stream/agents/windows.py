@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from faust.types import TP
 
@@ -30,6 +30,7 @@ from stream.window.upsert import Verdict
 from stream.wire.signal import Signal, encode, headers
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CHECKPOINT_EVERY_S = 10.0
 """While partials arrive and no tick is decided."""
@@ -126,7 +127,8 @@ class Windows:
                 await held.release()
                 return
             try:
-                keeper = Keeper(self._catalog_of(tp), self.max_series, held.records)
+                catalog = self._catalog_of(tp)
+                keeper = await _aside(lambda: Keeper(catalog, self.max_series, held.records))
             except ValueError as error:
                 await held.release()
                 raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
@@ -211,17 +213,16 @@ class Windows:
         keeper.position = max(keeper.position, batch.end)
 
     async def _advance(self, owner: Owner, sources: int) -> None:
-        held_s = time.monotonic()
-        latencies: list[LatencyReading] = []
-        for signal in owner.keeper.advance(sources):
-            owner.due.append(signal)
-            if signal.topic == "latency-percentiles":
-                latencies.append(latency_reading(signal))
-            held_s = await _breathe(held_s)
+        if not owner.keeper.is_due(sources):
+            return
+        signals = await _aside(lambda: list(owner.keeper.advance(sources)))
+        owner.due += signals
+        latencies = [signal for signal in signals if signal.topic == "latency-percentiles"]
         if latencies:
-            minute = max(str(s.value["evaluated_at"]) for s in owner.due if s.topic == "latency-percentiles")
-            newest = [s for s in owner.due if s.value.get("evaluated_at") == minute]
-            owner.latencies = tuple(latency_reading(s) for s in newest if s.topic == "latency-percentiles")
+            minute = latencies[-1].value["evaluated_at"]
+            owner.latencies = tuple(
+                latency_reading(signal) for signal in latencies if signal.value["evaluated_at"] == minute
+            )
 
     def _count(self, owner: Owner) -> None:
         """What happened, for the metrics."""
@@ -280,8 +281,9 @@ class Windows:
         """State, signals and position in one transaction."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
         due, owner.due = owner.due, []
-        changes = keeper.changes()
-        signals = [self._outgoing(signal) for signal in due]
+        changes, signals = await _aside(
+            lambda: (keeper.changes(), [self._outgoing(signal) for signal in due])
+        )
         await owner.held.checkpoint(changes, signals, {tp: keeper.position}, self.app)
         owner.decided_s = keeper.shard.ledger.decided_s
         owner.checkpoint_s = time.monotonic()
@@ -300,6 +302,18 @@ class Windows:
         return state.Signal(
             self.prefix + signal.topic, signal.key.encode(), encode(signal), headers(signal, self.app)
         )
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """Long work of a partition, in a thread: numpy's part of it runs beside the event loop, and the rest lets
+    it run every few milliseconds. Whoever is cancelled waits for the end: nobody else may touch the partition
+    before."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 async def _breathe(held_s: float) -> float:

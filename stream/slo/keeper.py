@@ -15,6 +15,7 @@ from stream.slo.catalog import Catalog
 from stream.slo.shard import Shard
 from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
+from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
 from stream.wire.columns import pack
 from stream.wire.partial import Report, decode_message, unpack_tally
@@ -126,6 +127,11 @@ class Keeper:
         watermark_ms = self.clock.advance(range(sources))
         if watermark_ms is not None:
             yield from self.shard.advance(watermark_ms)
+
+    def is_due(self, sources: int) -> bool:
+        """Whether :meth:`advance` would pass a tick."""
+        watermark_ms, decided_s = self.clock.advance(range(sources)), self.shard.ledger.decided_s
+        return watermark_ms is not None and (decided_s is None or tick_at_or_before(watermark_ms) > decided_s)
 
     def changes(self) -> Changes:
         """State records that differ from those stored: to be written together with the signals so far."""
