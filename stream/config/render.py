@@ -9,7 +9,7 @@ from stream.config.load import Located, Report
 from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
-from stream.model.objective import Availability, Calendar, Objective
+from stream.model.objective import Calendar, Latency, Objective
 
 
 def render_text(report: Report) -> str:
@@ -86,8 +86,8 @@ def _objective_line(found: Located) -> str:
 
 def _sli(objective: Objective) -> str:
     """``availability``, ``latency ≤ 500ms``, ``latency ≤ 500ms in 5m slices``."""
-    if isinstance(objective.sli, Availability):
-        return "availability"
+    if not isinstance(objective.sli, Latency):
+        return type(objective.sli).__name__.lower()
     slices = f" in {shown_ms(objective.slices.length_s * 1000)} slices" if objective.slices else ""
     return f"latency ≤ {shown_ms(objective.sli.threshold_ms)}{slices}"
 

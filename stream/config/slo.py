@@ -54,6 +54,7 @@ from stream.model.objective import (
     Objective,
     Period,
     Rolling,
+    Sli,
     Slices,
 )
 
@@ -145,7 +146,7 @@ def _spec(metadata: _Metadata, value: Value) -> Objective | None:
 
 # --- SLI ---------------------------------------------------------------------------------------------------
 
-_Sli = tuple[Availability | Latency, Slices | None]
+_Sli = tuple[Sli, Slices | None]
 
 
 def _sli(target_pct: Decimal | None, value: Value) -> _Sli | None:

@@ -66,6 +66,10 @@ class Latency:
     threshold_ms: int
 
 
+Sli = Availability | Latency
+"""What is counted, and what of it is bad. ``slo/sli.py`` judges it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slices:
     """Count time slices instead of requests: a slice is bad when more than ``allowed_bad_pct`` % of its
@@ -98,7 +102,7 @@ class Objective:
     namespace: str
     name: str
     service: str
-    sli: Availability | Latency
+    sli: Sli
     target_pct: Decimal
     window: Rolling | Calendar
     slices: Slices | None = None

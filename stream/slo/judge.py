@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model.objective import Availability
+from stream.model.outcome import OUTCOMES
 from stream.slo.catalog import Catalog, partition_of
-from stream.slo.sli import verdicts
+from stream.slo.sli import threshold_ms, verdicts
 from stream.wire.frame import Interner, SeriesKey
 
 T = TypeVar("T", bound=np.generic)
@@ -43,10 +43,10 @@ class Judge:
         self.partitions = partitions
         self.names = list(catalog.columns)
         self._id = {name: i for i, name in enumerate(self.names)}
-        self.tables = np.zeros((max(1, len(self.names)), len(verdicts(Availability()))), np.int8)
+        self.tables = np.zeros((max(1, len(self.names)), OUTCOMES), np.int8)
         for name, sli in catalog.columns.items():
-            if isinstance(sli, Availability):
-                self.tables[self._id[name]] = verdicts(sli)
+            self.tables[self._id[name]] = verdicts(sli)
+        self._threshold_ms = {name: threshold_ms(sli) for name, sli in catalog.columns.items()}
         self.endpoints: list[tuple[str, str, str]] = []
         self._endpoint_ids: dict[tuple[str, str, str], int] = {}
         self._endpoint_targets = array("q")
@@ -70,8 +70,8 @@ class Judge:
     def _learn(self, keys: list[SeriesKey]) -> None:
         first, count = self._known, self._known + len(keys)
         columns = [self.catalog.columns_of(key) for key in keys]
-        availability = [[c for c in cs if self._is_availability(c)] for cs in columns]
-        latency = [[c for c in cs if not self._is_availability(c)] for cs in columns]
+        availability = [[c for c in cs if self._threshold_ms[c] is None] for cs in columns]
+        latency = [[c for c in cs if self._threshold_ms[c] is not None] for cs in columns]
         f = self._feeds
         capacity = max(count, 2 * len(f.endpoint)) if count > len(f.endpoint) else len(f.endpoint)
         f.endpoint = _grown(f.endpoint, (capacity,), -1)
@@ -89,16 +89,8 @@ class Judge:
                 self.strangers.append((key[0], key[1]))
             f.availability[row, : len(availables)] = [self._id[c] for c in availables]
             f.latency[row, : len(latencies)] = [self._id[c] for c in latencies]
-            f.threshold_ms[row, : len(latencies)] = [self._threshold_ms(c) for c in latencies]
+            f.threshold_ms[row, : len(latencies)] = [self._threshold_ms[c] for c in latencies]
         self._known = count
-
-    def _is_availability(self, column: str) -> bool:
-        return isinstance(self.catalog.columns[column], Availability)
-
-    def _threshold_ms(self, column: str) -> float:
-        sli = self.catalog.columns[column]
-        assert not isinstance(sli, Availability)
-        return float(sli.threshold_ms)
 
     def _endpoint_id(self, key: tuple[str, str, str]) -> int:
         known = self._endpoint_ids.get(key)

@@ -11,13 +11,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model.objective import GRPC_SERVER_ERRORS, Availability, Latency
+from stream.model.objective import GRPC_SERVER_ERRORS, Availability, Latency, Sli
 from stream.model.outcome import OUTCOMES, outcome_parts
 
 UNCOUNTED, GOOD, BAD = 0, 1, 2
 
 
-def column_name(sli: Availability | Latency) -> str:
+def column_name(sli: Sli) -> str:
     """The column's name, a function of the criteria alone.
 
     >>> column_name(Latency(500)), column_name(Availability(("2xx",), (0,)))
@@ -46,13 +46,18 @@ def judge_outcome(sli: Availability, status: int | None, grpc: int | None, ok: b
     return BAD if (status or 0) >= 500 or grpc in GRPC_SERVER_ERRORS else GOOD
 
 
+def threshold_ms(sli: Sli) -> float | None:
+    """Above it an event is bad; None for what is judged by its outcome."""
+    return float(sli.threshold_ms) if isinstance(sli, Latency) else None
+
+
 @cache
-def verdicts(sli: Availability) -> NDArray[np.int8]:
-    """The verdict on every outcome code, shape [OUTCOMES]."""
+def verdicts(sli: Sli) -> NDArray[np.int8]:
+    """The verdict on every outcome code, shape [OUTCOMES]; UNCOUNTED for all where the latency judges."""
     table = np.zeros(OUTCOMES, np.int8)
     for code in range(OUTCOMES):
         status, grpc, ok = outcome_parts(code)
-        if status is None or status >= 100:
+        if isinstance(sli, Availability) and (status is None or status >= 100):
             table[code] = judge_outcome(sli, status, grpc, ok)
     table.setflags(write=False)
     return table
