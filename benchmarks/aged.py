@@ -26,6 +26,7 @@ from stream.kafka.topics import Admin, declare_topics
 from stream.sketch import DigestSet
 from stream.slo.catalog import Catalog, partition_of
 from stream.slo.keeper import Keeper
+from stream.wire.frame import SeriesKey, pack_series
 from stream.wire.partial import Report, encode_partial, encode_reports
 from stream.wire.tally import MINUTE_BITS, Tally
 
@@ -115,7 +116,7 @@ def _digests(endpoints: int, rng: np.random.Generator) -> DigestSet:
 
 
 def _tally(
-    series: list[tuple[str, ...]], which: np.ndarray, panes: np.ndarray, events: int, rng: np.random.Generator
+    series: list[SeriesKey], which: np.ndarray, panes: np.ndarray, events: int, rng: np.random.Generator
 ) -> Tally:
     """The same number of events in each of these series and panes."""
     entries = len(which) * len(panes)
@@ -123,7 +124,7 @@ def _tally(
     bad = np.concatenate([rng.binomial(events, share, entries) for share in _COLUMNS.values()])
     pane = np.repeat(panes, len(which))
     return Tally(
-        series=series,  # type: ignore[arg-type]
+        series=[pack_series(key) for key in series],
         columns=list(_COLUMNS),
         endpoints=[],
         entry_series=np.tile(which, len(panes)),

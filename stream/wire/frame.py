@@ -16,12 +16,17 @@ ABSENT: SeriesKey = ("default", "", "", "", "", "stable")
 """What an absent part of a series key counts as."""
 
 
-_pack = msgspec.msgpack.Encoder().encode
+_packer = msgspec.msgpack.Encoder()
 _series = msgspec.msgpack.Decoder(SeriesKey)
 
 
+def pack_series(key: SeriesKey) -> bytes:
+    """A key as one value, to be sent and looked up in place of six."""
+    return _packer.encode(key)
+
+
 def unpack_series(packed: bytes) -> SeriesKey:
-    """The key that :meth:`Interner.packed` gave. Raises ValueError on other bytes."""
+    """What :func:`pack_series` was given. Raises ValueError on other bytes."""
     try:
         key: SeriesKey = _series.decode(packed)
         return key
@@ -65,8 +70,8 @@ class Interner:
         return len(self.keys)
 
     def packed(self, ids: Iterable[int]) -> list[bytes]:
-        """The keys as bytes: one value to send, and to look up, in place of six."""
-        self._packed += map(_pack, self.keys[len(self._packed) :])
+        """The keys as :func:`pack_series` gives them, each made once."""
+        self._packed += map(pack_series, self.keys[len(self._packed) :])
         packed = self._packed
         return [packed[i] for i in ids]
 
