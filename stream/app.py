@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import time
 from collections.abc import Coroutine, Mapping, Sized
 from contextlib import AsyncExitStack
@@ -58,6 +59,9 @@ def _few_collections() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+    # Three threads take turns, and each lets go many times in one piece of work: at Python's 5 ms a turn
+    # an event loop would wait longer than it works.
+    sys.setswitchinterval(0.0005)
 
 
 class Worker:

@@ -41,6 +41,8 @@ CATCH_UP_EVERY_S = 1.0
 DELETE_EVERY_S = 60.0
 READINGS_EVERY_S = 5.0
 """For the metrics page, while catching up: they go through all objectives, and checkpoints are many then."""
+RESTORES_AT_ONCE = 2
+"""Each holds a partition's records beside what is made of them."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -106,6 +108,7 @@ class Windows:
         self.wanted: dict[TP, int] = {}
         """Partitions that are ours, with the generation in which they became so."""
         self._locks: dict[TP, asyncio.Lock] = {}
+        self._restoring = asyncio.Semaphore(RESTORES_AT_ONCE)
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -122,17 +125,12 @@ class Windows:
             if self.wanted.get(tp) != generation or self._owns(tp, generation):
                 return
             started_s = time.monotonic()
-            held = await self.store.acquire(tp.partition)
-            if self.wanted.get(tp) != generation:
-                await held.release()
-                return
-            try:
-                catalog = self._catalog_of(tp)
-                keeper = await _aside(lambda: Keeper(catalog, self.max_series, held.records))
-            except ValueError as error:
-                await held.release()
-                raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
-            held.records.clear()
+            async with self._restoring:
+                held = await self.store.acquire(tp.partition)
+                if self.wanted.get(tp) != generation:
+                    await held.release()
+                    return
+                keeper = await self._restore(tp, held)
             run = await self._seek(consumer, tp, keeper)
             self.owners[tp] = Owner(tp, generation, held, keeper, run, due=keeper.leftovers)
             seconds = time.monotonic() - started_s
@@ -141,6 +139,16 @@ class Windows:
                 "took over partition %d in %.2f s: %d state records",
                 *(tp.partition, seconds, held.restored.record_count),
             )
+
+    async def _restore(self, tp: TP, held: Held) -> Keeper:
+        catalog = self._catalog_of(tp)
+        try:
+            return await _aside(lambda: Keeper(catalog, self.max_series, held.records))
+        except ValueError as error:
+            await held.release()
+            raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
+        finally:
+            held.records.clear()
 
     def _catalog_of(self, tp: TP) -> Catalog:
         return self.rules.catalog.of_partition(tp.partition, self.rules.partitions)
