@@ -49,13 +49,14 @@ def run_worker(settings: Settings) -> int:
     set_up_logging(settings.log_format, settings.log_level)
     objectives = load_objectives(settings.slos)
     log.info("%s from %s", _slos(objectives), ", ".join(map(str, settings.slos)))
-    _few_collections()
+    _settle_in()
     asyncio.run(Worker(settings, Rules(objectives, settings.partitions)).run())
     return 0
 
 
-def _few_collections() -> None:
-    """Run the garbage collector seldom: records are many, live briefly and hold no cycles."""
+def _settle_in() -> None:
+    """How the interpreter spends its time. Garbage is collected seldom: records are many, short-lived and
+    without cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
