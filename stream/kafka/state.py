@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
+from stream.kafka.batching import Partitions, Record, send_all
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.sender import COMPRESSION, MAX_REQUEST_BYTES, Headers, mark_failures_as_seen
@@ -78,6 +79,10 @@ class Held:
     _producer: AIOKafkaProducer
     _usable: bool = True
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _partitions: Partitions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._partitions = Partitions(self._producer)
 
     async def checkpoint(
         self,
@@ -115,23 +120,29 @@ class Held:
     ) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        sent = []
-        for key, value in state.items():
-            sent.append(await producer.send(self._topic, value, key, partition=self.partition))
-            sent[-1].add_done_callback(_see)
+        sent = await self._write(self._topic, self.partition, [Record(*one) for one in state.items()])
+        by_topic: dict[str, list[Signal]] = {}
         for signal in signals:
-            headers = list(signal.headers)
-            sent.append(
-                await producer.send(
-                    signal.topic, signal.value, signal.key, timestamp_ms=signal.timestamp_ms, headers=headers
-                )
-            )
-            sent[-1].add_done_callback(_see)
+            by_topic.setdefault(signal.topic, []).append(signal)
+        for topic, records in by_topic.items():
+            shares: dict[int, list[Record]] = {}
+            partitions = await self._partitions.of(topic, [signal.key for signal in records])
+            for partition, signal in zip(partitions, records, strict=True):
+                record = Record(signal.key, signal.value, signal.headers, signal.timestamp_ms)
+                shares.setdefault(partition, []).append(record)
+            for partition, share in shares.items():
+                sent += await self._write(topic, partition, share)
         if offsets:
             consumed = {TopicPartition(*tp): offset for tp, offset in offsets.items()}
             await producer.send_offsets_to_transaction(consumed, group)
         await asyncio.gather(*sent)  # a record that failed must stop the commit
         await producer.commit_transaction()
+
+    async def _write(self, topic: str, partition: int, records: list[Record]) -> list[asyncio.Future[object]]:
+        answers = await send_all(self._producer, topic, partition, records)
+        for answer in answers:
+            answer.add_done_callback(_see)
+        return answers
 
     def _explain(self, error: Exception) -> StateError | FencedError:
         # aiokafka's sender dies of a fatal error; what is called afterwards fails on an assertion.
