@@ -219,9 +219,9 @@ class Ingest:
         Raises StalledError if offsets went back: what is to be read then is found out by a new start.
         """
         if batch.begin < reader.intake.end:
+            name = f"{reader.tp.topic}[{reader.tp.partition}]"
             raise StalledError(
-                f"{reader.tp.topic}[{reader.tp.partition}] was read up to {reader.intake.end}, and now goes on "
-                f"at {batch.begin}: was the topic made again?"
+                f"{name} was read up to {reader.intake.end}, now it goes on at {batch.begin}: made again?"
             )
         log.error(
             "%s[%d]: records %d to %d were deleted before they were read: retention is too short",
