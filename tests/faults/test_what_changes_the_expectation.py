@@ -1,4 +1,4 @@
-"""Kafka forgets at a bad moment: while a partition is silent, within a chunk, under its reader."""
+"""Kafka forgets at a bad moment: while a partition is silent, within a chunk, after a start with latest."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import GroupCoordinatorNotAvailableError, TopicAlreadyExistsError
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from test_what_kafka_forgets import PARTITIONS, Shop, half, offsets_expire, topic_is_made_again
 
 FIRST = 2_000
-"""Events of the first half that are used: few, so that a topic made again soon holds more."""
+"""Events of the first half that are used."""
 
 
 async def run(
@@ -106,34 +106,6 @@ def test_retention_within_a_chunk_of_which_the_group_knows_nothing_counts_nothin
 
         await shop.until(deleted, "the records were not deleted")
         await offsets_expire(shop)
-        await shop.feed(second)
-
-    assert not asyncio.run(run(shop, first, forget, second))
-
-
-@pytest.mark.broker
-@pytest.mark.timeout(120)
-def test_a_topic_made_again_under_its_reader_is_read_from_its_beginning(
-    broker: str, prefix: str, tmp_path: Path
-) -> None:
-    # At once, and with more in it than the old one had: its reader's position is a valid one.
-    shop = Shop(broker, f"{prefix}again", tmp_path)
-    first, second = half(0, 1)[:FIRST], half(2, 2)
-
-    async def forget(shop: Shop) -> None:
-        client = AIOKafkaAdminClient(bootstrap_servers=shop.broker)
-        await client.start()
-        try:
-            await client.delete_topics([shop.topic])
-            topic = NewTopic(shop.topic, PARTITIONS, 1, topic_configs=shop.topics.requests.config)
-            while True:
-                try:
-                    await client.create_topics([topic])
-                    break
-                except TopicAlreadyExistsError:
-                    await asyncio.sleep(0.01)
-        finally:
-            await client.close()
         await shop.feed(second)
 
     assert not asyncio.run(run(shop, first, forget, second))

@@ -16,7 +16,8 @@ together = threading.Barrier(4)
 
 def restore():
     together.wait()
-    decode(ShardRecord, data)
+    for _ in range(5):
+        decode(ShardRecord, data)
 
 threads = [threading.Thread(target=restore) for _ in range(4)]
 for thread in threads:
@@ -27,5 +28,5 @@ for thread in threads:
 
 
 def test_threads_that_read_the_first_state_records_at_once_do_not_crash() -> None:
-    for _ in range(5):  # processes: a type is met for the first time once in each
+    for _ in range(9):  # processes: a type is met for the first time once in each
         subprocess.run([sys.executable, "-c", FIRST_MEETING], check=True, timeout=30)
