@@ -287,7 +287,7 @@ def _end_at_once(error: UserError) -> NoReturn:
     os._exit(error.exit_code)
 
 
-async def _where_left(store: StateStore, partitions: int) -> Mapping[int, Resumption]:
+async def _where_left(store: StateStore, partitions: int) -> Mapping[int, Resumption | None]:
     """By source partition, where its reader left it, as the state of all service partitions has it."""
     looks = await asyncio.gather(*(store.look(partition) for partition in range(partitions)))
     try:

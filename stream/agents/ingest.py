@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from stream.agents.evidence import Stamps
 from stream.agents.rules import Rules
 from stream.agents.watchdog import Work
+from stream.errors import StalledError
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender, append_time_ms
@@ -39,6 +40,16 @@ IDLE_AFTER_S = 10.0
 HEARTBEAT_S = 1.0
 SENT = "sent"
 """In the metadata of a committed offset: everything below this one is in acknowledged partials."""
+TERM = "term"
+"""The same: add it to the group's generation. One that was forgotten counts its generations from 1 again."""
+
+
+class _Start(NamedTuple):
+    """Where a reader begins; without an ``epoch`` in a new one."""
+
+    offset: int
+    epoch: int | None = None
+    term: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +83,7 @@ class Ingest:
         stats: Stats,
         lateness_ms: int,
         start: str,
-        remember: Callable[[], Awaitable[Mapping[int, Resumption]]],
+        remember: Callable[[], Awaitable[Mapping[int, Resumption | None]]],
     ) -> None:
         """``topics``: request events, partials, dead letters. ``start``: earliest or latest. ``remember``:
         where the state says that the sources were left, by partition."""
@@ -84,7 +95,7 @@ class Ingest:
         self.lateness_ms = lateness_ms
         self.start = start
         self.remember = remember
-        self._left: Mapping[int, Resumption] | None = None
+        self._left: Mapping[int, Resumption | None] | None = None
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
@@ -100,8 +111,9 @@ class Ingest:
         for tp in tps:
             offset, metadata = await self._where_to_begin(consumer, tp, begin[tp], end[tp], generation)
             run = await consumer.seek_offset(tp, offset)
-            epoch = int(json.loads(metadata)["epoch"])
-            intake = Intake(tp.partition, epoch, offset, generation, self.rules.lexicon, self.lateness_ms)
+            noted = json.loads(metadata)
+            epoch, term = int(noted["epoch"]), int(noted.get(TERM, 0)) + generation
+            intake = Intake(tp.partition, epoch, offset, term, self.rules.lexicon, self.lateness_ms)
             self.readers[tp] = Reader(tp, generation, run, metadata, intake)
 
     async def _where_to_begin(
@@ -109,60 +121,63 @@ class Ingest:
     ) -> tuple[int, str]:
         """(offset, commit metadata) of a chunk's start.
 
-        Offsets that began anew (first start, a topic made again, expired or deleted offsets) get a new,
-        larger epoch, committed before anything is sent.
+        Offsets that began anew (first start, a topic made again, deleted records) get a new, larger epoch,
+        committed before anything is sent.
         """
         committed = await consumer.committed_offset(tp)
         noted = {} if committed is None else json.loads(committed.metadata)
         sent = noted.pop(SENT, None)
         if committed is not None and begin <= committed.offset <= end:
             return committed.offset, json.dumps(noted)
-        if committed is None and (left := await self._where_left(consumer, tp, begin, end)) is not None:
-            count = consumer.partition_count(tp.topic)
-            metadata = json.dumps({"epoch": left.epoch, "partitions": count})
-            await consumer.commit_offset(tp, left.offset, metadata, generation=generation)
-            return left.offset, metadata
-        offset = begin
         count = await self._first_count(consumer)
-        if committed is None and self.start == "latest" and (count is None or tp.partition < count):
-            offset = end
-        if committed is not None and sent is not None and committed.offset < begin <= sent <= end:
-            offset = sent
-            log.info(
-                "%s[%d]: records below %d were deleted after they were counted: reading from %d",
-                *(tp.topic, tp.partition, begin, offset),
-            )
-        elif committed is not None:
-            log.warning(
-                "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
-                *(tp.topic, tp.partition, committed.offset, begin, end, offset),
-            )
+        if committed is None:
+            start = await self._where_left(consumer, tp, begin, end, count)
+        else:
+            start = _where_it_continues(tp, committed.offset, sent, begin, end)
         if count is None:
-            count = consumer.partition_count(tp.topic)
-        metadata = json.dumps({"epoch": time.time_ns() // 1_000_000, "partitions": count})
-        await consumer.commit_offset(tp, offset, metadata, generation=generation)
-        return offset, metadata
+            count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
+        epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
+        metadata = json.dumps({"epoch": epoch, "partitions": count, TERM: start.term})
+        await consumer.commit_offset(tp, start.offset, metadata, generation=generation)
+        return start.offset, metadata
 
-    async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int) -> Resumption | None:
-        """Where to read on when the group has no offset, but the state remembers the partition: its offsets
-        have expired, or were deleted. None if there never was one, or if the topic was made again: then not
-        all that was read lies below what was appended since."""
-        if self._left is None:
-            self._left = await self.remember()
-        left = self._left.get(tp.partition)
-        if left is None:
-            return None
+    async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int, count: int | None) -> _Start:
+        """Where to begin when the group has no offset: it never had one, they have expired or were deleted,
+        or the topic was made again, which deletes them too. Then not all that was read lies below what was
+        appended since. ``count``: partitions at the first start, as far as the group remembers."""
+        known = await self._remembered()
+        if tp.partition not in known:
+            is_first = not known if count is None else tp.partition < count
+            return _Start(end if is_first and self.start == "latest" else begin)
+        if (left := known[tp.partition]) is None:
+            log.warning(
+                "%s[%d]: the group's offset is gone, and the state does not tell it: reading from %d",
+                *(tp.topic, tp.partition, begin),
+            )
+            return _Start(begin)
         first_after = await consumer.offset_at(tp, left.heard_ms + 1)
         if min(end, end if first_after is None else first_after) < left.heard_end:
-            log.warning("%s[%d] was made again since it was read", tp.topic, tp.partition)
-            return None
-        if left.offset < begin:
-            return None
+            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
+            return _Start(begin)
+        if begin <= left.offset:
+            log.warning(
+                "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
+                *(tp.topic, tp.partition, left.offset),
+            )
+            return _Start(left.offset, left.epoch, left.term)
+        # No chunk's start can be read any more. What was counted of the last one must not be read again.
+        offset = min(end, max(begin, left.read_end))
         log.warning(
-            "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
-            *(tp.topic, tp.partition, left.offset),
+            "%s[%d]: the group's offset is gone, and records below %d were deleted: reading from %d, "
+            "everything below %d was counted",
+            *(tp.topic, tp.partition, begin, offset, left.read_end),
         )
-        return left
+        return _Start(offset)
+
+    async def _remembered(self) -> Mapping[int, Resumption | None]:
+        if self._left is None:
+            self._left = await self.remember()
+        return self._left
 
     async def _first_count(self, consumer: Any) -> int | None:
         """How many partitions there were at the app's very first start; None if this is it."""
@@ -199,7 +214,15 @@ class Ingest:
         self.readers.pop(reader.tp, None)
 
     async def _skip_deleted(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
-        """The broker deleted records before they were read: end the chunk here, go on behind the hole."""
+        """The broker deleted records before they were read: end the chunk here, go on behind the hole.
+
+        Raises StalledError if offsets went back: what is to be read then is found out by a new start.
+        """
+        if batch.begin < reader.intake.end:
+            name = f"{reader.tp.topic}[{reader.tp.partition}]"
+            raise StalledError(
+                f"{name} was read up to {reader.intake.end}, now it goes on at {batch.begin}: made again?"
+            )
         log.error(
             "%s[%d]: records %d to %d were deleted before they were read: retention is too short",
             *(reader.tp.topic, reader.tp.partition, reader.intake.end, batch.begin),
@@ -356,6 +379,21 @@ class Ingest:
             stamps = self._stamps[target]
             dated = [replace(report, idle_as_of_ms=stamps.before(asked_s)) for report, asked_s in idle]
             await self._send(target, encode_reports(dated))
+
+
+def _where_it_continues(tp: TP, committed: int, sent: int | None, begin: int, end: int) -> _Start:
+    """Where to begin when the committed offset can not be read from. ``sent``: see ``SENT``."""
+    if sent is not None and committed < begin <= sent <= end:
+        log.info(
+            "%s[%d]: records below %d were deleted after they were counted: reading from %d",
+            *(tp.topic, tp.partition, begin, sent),
+        )
+        return _Start(sent)
+    log.warning(
+        "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
+        *(tp.topic, tp.partition, committed, begin, end, begin),
+    )
+    return _Start(begin)
 
 
 def _settled(future: asyncio.Future[Any]) -> bool:

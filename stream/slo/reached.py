@@ -20,6 +20,8 @@ class Memory:
 
     reach: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """By source: (epoch, end, the broker's time at which that was heard)."""
+    terms: dict[int, int] = field(default_factory=dict)
+    """By source: term of the reader that was heard last."""
     ends: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """By source: (epoch, offset) of places between two chunks."""
 
@@ -33,6 +35,10 @@ class Resumption:
     """Everything below had been read, and so was in the topic, ..."""
     heard_ms: int
     """... at this time of the broker."""
+    read_end: int
+    """Nothing from here on was counted anywhere."""
+    term: int
+    """No reader's was larger."""
 
 
 def memory(records: Mapping[bytes, bytes]) -> Memory | None:
@@ -41,8 +47,9 @@ def memory(records: Mapping[bytes, bytes]) -> Memory | None:
         return None
     found = Memory()
     for source in decode(ShardRecord, data).sources:
-        epoch, end, _ = source.reach
+        epoch, end, term = source.reach
         found.reach[source.number] = epoch, end, source.reached_ms
+        found.terms[source.number] = term
         if source.final is not None:
             found.ends.setdefault(source.number, []).append((source.final[0], source.final[2]))
     for name, value in records.items():
@@ -53,17 +60,24 @@ def memory(records: Mapping[bytes, bytes]) -> Memory | None:
     return found
 
 
-def resumptions(memories: Iterable[Memory | None]) -> dict[int, Resumption]:
-    """By source, where to read on; a source of which not every service partition has heard is missing."""
+def resumptions(memories: Iterable[Memory | None]) -> dict[int, Resumption | None]:
+    """Where to read on, for every source that the state knows; None: it does not tell, for not every service
+    partition has heard of the source, or of its newest epoch."""
     all_of_them = list(memories)
     known = [m for m in all_of_them if m is not None]
-    if not known or len(known) < len(all_of_them):
-        return {}
-    found: dict[int, Resumption] = {}
-    for source in set.intersection(*(set(m.reach) for m in known)):
-        newest = max(m.reach[source][0] for m in known)
-        epoch, heard_end, heard_ms = min(m.reach[source] for m in known)
-        ends = [end for m in known for of, end in m.ends.get(source, ()) if of == newest and end <= heard_end]
-        if epoch == newest and ends:
-            found[source] = Resumption(epoch, max(ends), heard_end, heard_ms)
-    return found
+    return {
+        source: _resumption(source, known) if len(known) == len(all_of_them) else None
+        for source in set().union(*(m.reach for m in known))
+    }
+
+
+def _resumption(source: int, memories: list[Memory]) -> Resumption | None:
+    if not all(source in m.reach for m in memories):
+        return None
+    newest, read_end, _ = max(m.reach[source] for m in memories)
+    epoch, heard_end, heard_ms = min(m.reach[source] for m in memories)
+    ends = [end for m in memories for of, end in m.ends.get(source, ()) if of == newest and end <= heard_end]
+    if epoch != newest or not ends:
+        return None
+    term = max(m.terms.get(source, 0) for m in memories)
+    return Resumption(epoch, max(ends), heard_end, heard_ms, read_end, term)

@@ -104,6 +104,11 @@ R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.msgpack.Encoder()
 
+for _kind in Record.__subclasses__():
+    # msgspec learns a type when it first meets it. Two threads that restore meet it at once, and the second
+    # one reads what the first has not filled in yet: a segmentation fault.
+    msgspec.msgpack.Decoder(_kind)
+
 
 def encode(record: Record) -> bytes:
     return _encoder.encode(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from stream.kafka.fetching import Progress
 from stream.kafka.sender import Sender
 from stream.model.stats import Stats
 from stream.slo.intake import Intake
+from stream.slo.reached import Resumption
 
 REQUESTS, PARTIALS = TP("request-events", 0), TP("app-partials", 0)
 
@@ -29,10 +31,16 @@ class Consumer:
         return self.fetched.get(tp)
 
 
+async def _nothing_known() -> Mapping[int, Resumption | None]:
+    return {}
+
+
 @pytest.fixture
 def ingest() -> Ingest:
     topics, sender = ("request-events", "app-partials", "dead-letters"), cast(Any, None)
-    return Ingest("app", topics, cast(Sender, sender), Rules([], 1), Stats(), 5_000, "earliest")
+    return Ingest(
+        "app", topics, cast(Sender, sender), Rules([], 1), Stats(), 5_000, "earliest", _nothing_known
+    )
 
 
 def read(ingest: Ingest, end: int) -> None:

@@ -21,20 +21,22 @@ def test_there_is_nothing_to_remember_without_state() -> None:
 
 
 def test_a_service_partition_that_has_heard_nothing_yet_lets_nobody_resume() -> None:
-    told = Memory({0: (1, 6, 50)}, {0: [(1, 6)]})
-    assert resumptions([told, None]) == {}
-    assert resumptions([told, Memory()]) == {}
+    told = Memory({0: (1, 6, 50)}, {0: 1}, {0: [(1, 6)]})
+    assert resumptions([told, None]) == {0: None}
+    assert resumptions([told, Memory()]) == {0: None}
 
 
 def test_the_end_that_every_partition_has_heard_of_is_taken() -> None:
     #   chunks [0,4) [4,6) [6,11) …   the first partition has the end of the second chunk, the other not yet
-    ahead = Memory({0: (1, 6, 50)}, {0: [(1, 6)]})
-    behind = Memory({0: (1, 5, 40)}, {0: [(1, 4)]})
-    assert resumptions([ahead, behind]) == {0: Resumption(1, 4, 5, 40)}
+    ahead = Memory({0: (1, 6, 50)}, {0: 7}, {0: [(1, 6)]})
+    behind = Memory({0: (1, 5, 40)}, {0: 8}, {0: [(1, 4)]})
+    assert resumptions([ahead, behind]) == {0: Resumption(1, 4, 5, 40, read_end=6, term=8)}
 
 
 def test_a_new_epoch_that_not_all_have_heard_of_begins_anew() -> None:
-    assert resumptions([Memory({0: (2, 6, 50)}, {0: [(2, 6)]}), Memory({0: (1, 9, 40)}, {0: [(1, 9)]})]) == {}
+    new = Memory({0: (2, 6, 50)}, {0: 1}, {0: [(2, 6)]})
+    old = Memory({0: (1, 9, 40)}, {0: 1}, {0: [(1, 9)]})
+    assert resumptions([new, old]) == {0: None}
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5))
@@ -43,7 +45,7 @@ def test_reading_on_there_counts_every_record_once(heard: list[int]) -> None:
     memories = []
     for end in heard:
         start = max(cut for cut in CUTS if cut < end)
-        memories.append(Memory({0: (1, end, 0)}, {0: [(1, end if end in CUTS else start)]}))
+        memories.append(Memory({0: (1, end, 0)}, {0: 1}, {0: [(1, end if end in CUTS else start)]}))
     found = resumptions(memories).get(0)
     assert found is not None or not set(CUTS) & set(range(1, min(heard) + 1))
     for end in heard if found is not None else ():
