@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -38,6 +40,8 @@ def main() -> None:
     options.add_argument("--keep", type=Path, help="a directory for the logs, which are else removed")
     chosen = options.parse_args()
     console = Console()
+    # Leaving by an exception ends the job that runs, and the broker.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # Each run deletes its topics while clients still know them, of which they would warn.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="burngate-peers-") as name, LocalBroker() as broker:

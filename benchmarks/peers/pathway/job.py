@@ -34,7 +34,8 @@ def quantile(state: bytes, share: float) -> float:
 
 kafka = {
     "bootstrap.servers": os.environ["PEER_BROKER"],
-    "group.id": os.environ["PEER_APP"],
+    # A new group for each start: where it goes on is in its own state, and a dead member would be waited for.
+    "group.id": f"{os.environ['PEER_APP']}-{os.getpid()}",
     "auto.offset.reset": "earliest",
     "session.timeout.ms": "10000",
 }

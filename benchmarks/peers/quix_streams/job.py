@@ -16,7 +16,7 @@ Fields = dict[str, Any]
 
 
 class Digest(BaseAggregator):
-    """A t-digest as centroids in two lists; the state store keeps JSON."""
+    """A t-digest as hexadecimal text, which is cheaper than its centroids: the state store keeps JSON."""
 
     @property
     def state_suffix(self) -> str:
@@ -25,19 +25,18 @@ class Digest(BaseAggregator):
     def initialize(self) -> None:
         return None
 
-    def agg(self, old: Fields | None, new: Fields, timestamp: int) -> Fields:
-        digest = TDigest.from_dict(old) if old else TDigest(max_centroids=100)
+    def agg(self, old: str | None, new: Fields, timestamp: int) -> str:
+        digest = TDigest.from_bytes(bytes.fromhex(old)) if old else TDigest(max_centroids=100)
         digest.update(new["latency_ms"])
-        packed: Fields = digest.to_dict()
-        return packed
+        return digest.to_bytes().hex()
 
-    def result(self, value: Fields) -> list[float]:
-        digest = TDigest.from_dict(value)
+    def result(self, value: str) -> list[float]:
+        digest = TDigest.from_bytes(bytes.fromhex(value))
         return [digest.quantile(0.5), digest.quantile(0.99)]
 
-    def merge(self, a: Fields, b: Fields) -> Fields:
-        merged: Fields = TDigest.from_dict(a).merge(TDigest.from_dict(b)).to_dict()
-        return merged
+    def merge(self, a: str, b: str) -> str:
+        one, other = (TDigest.from_bytes(bytes.fromhex(packed)) for packed in (a, b))
+        return one.merge(other).to_bytes().hex()
 
 
 def brief(event: Fields) -> Fields:
