@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults bench bench-micro bench-peers check venv lock clean
+.PHONY: help demo test faults bench bench-micro bench-peers bench-scaling check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -32,6 +32,9 @@ bench-micro: venv ## each step by itself, held to ratios: make bench-micro ARGS=
 
 bench-peers: venv ## the same job on Flink, Kafka Streams and others: make bench-peers ARGS="--only flink,bytewax"
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+bench-scaling: venv ## stage two under the partials of 64 workers: make bench-scaling ARGS="--keyed"
+	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 check: venv ## lint, formatting, types and import rules
 	$(BIN)/ruff check .
