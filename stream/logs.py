@@ -19,8 +19,9 @@ _QUIET = {
     "mode": logging.WARNING,
     "asyncio": logging.WARNING,
 }
-_NEW_CLUSTER = "Group Coordinator Request failed"
-"""aiokafka's words, as an error, while a cluster makes the offsets topic for its first group ever."""
+_NEW_CLUSTER = ("Group Coordinator Request failed", "Failed fetch offsets from")
+"""aiokafka's words, as an error, while a cluster makes the offsets topic for its first group ever, and while
+a broker does not know yet that it leads a partition that was just made."""
 _NEW_CLUSTER_S = 15.0
 _PART_OF_FAUST = "[^"
 _UNCLOSED = "Unclosed AIOKafka"

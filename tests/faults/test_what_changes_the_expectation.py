@@ -53,29 +53,24 @@ async def until_read(shop: Shop) -> None:
     await shop.until(committed, "nobody reads the topic")
 
 
-@pytest.mark.broker
-@pytest.mark.timeout(120)
-def test_a_partition_that_stays_silent_after_its_offsets_expired_holds_nothing_back(
-    broker: str, prefix: str, tmp_path: Path
-) -> None:
-    # Its reader comes to where the state ends and no further, in a group whose generations began anew.
-    shop = Shop(broker, f"{prefix}silent", tmp_path)
+Scenario = tuple[Shop, list[bytes], Callable[[Shop], Awaitable[None]], list[bytes]]
+
+
+def silent(shop: Shop) -> Scenario:
+    """A partition that gets nothing after its offsets expired holds nothing back: its reader comes to where
+    the state ends and no further, in a group whose generations began anew."""
     first, second = half(0, 1)[:FIRST], half(2, 2)[:FIRST]
 
     async def forget(shop: Shop) -> None:
         await offsets_expire(shop)
         await feed_to(shop, 1, second)
 
-    assert not asyncio.run(run(shop, first, forget, second))
+    return shop, first, forget, second
 
 
-@pytest.mark.broker
-@pytest.mark.timeout(120)
-def test_start_latest_passes_over_nothing_of_a_topic_that_was_made_again(
-    broker: str, prefix: str, tmp_path: Path
-) -> None:
-    # Kafka deletes the group's offsets together with the topic; the app started long ago all the same.
-    shop = Shop(broker, f"{prefix}latest", tmp_path)
+def latest(shop: Shop) -> Scenario:
+    """``--start latest`` passes over nothing of a topic that was made again: Kafka deletes the group's
+    offsets together with the topic, and the app started long ago all the same."""
     shop.fleet._options += ("--start", "latest")
     first, second = half(0, 1)[:FIRST], half(2, 2)[:FIRST]
 
@@ -85,30 +80,43 @@ def test_start_latest_passes_over_nothing_of_a_topic_that_was_made_again(
         await shop.feed(second)
         shop.fleet.start(0)
 
-    assert not asyncio.run(run(shop, first, forget, second))
+    return shop, first, forget, second
 
 
-@pytest.mark.broker
-@pytest.mark.timeout(120)
-def test_retention_within_a_chunk_of_which_the_group_knows_nothing_counts_nothing_twice(
-    broker: str, prefix: str, tmp_path: Path
-) -> None:
-    # The open chunk, all counted, can be read from its middle only.
-    shop = Shop(broker, f"{prefix}middle", tmp_path)
+def middle(shop: Shop) -> Scenario:
+    """Retention within a chunk of which the group knows nothing counts nothing twice: the open chunk, all
+    counted, can be read from its middle only."""
     first, second = half(0, 1)[:FIRST], half(2, 2)[:FIRST]
 
     async def forget(shop: Shop) -> None:
         shop.fleet.stop()
 
         async def deleted(client: AIOKafkaAdminClient) -> bool:
-            middle = {TopicPartition(shop.topic, p): RecordsToDelete(FIRST // 4) for p in range(PARTITIONS)}
-            return bool(await client.delete_records(middle))
+            half_way = {TopicPartition(shop.topic, p): RecordsToDelete(FIRST // 4) for p in range(PARTITIONS)}
+            return bool(await client.delete_records(half_way))
 
         await shop.until(deleted, "the records were not deleted")
         await offsets_expire(shop)
         await shop.feed(second)
 
-    assert not asyncio.run(run(shop, first, forget, second))
+    return shop, first, forget, second
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+def test_what_is_forgotten_at_a_bad_moment_counts_once(broker: str, prefix: str, tmp_path: Path) -> None:
+    # Beside each other: most of it is waiting.
+    async def all_of_them() -> dict[str, list[str]]:
+        found = {}
+        for scenario in (silent, latest, middle):
+            directory = tmp_path / scenario.__name__
+            directory.mkdir()
+            shop = Shop(broker, f"{prefix}{scenario.__name__}", directory)
+            found[scenario.__name__] = run(*scenario(shop))
+        return dict(zip(found, await asyncio.gather(*found.values()), strict=True))
+
+    differences = asyncio.run(all_of_them())
+    assert not any(differences.values()), differences
 
 
 async def feed_to(shop: Shop, partition: int, lines: list[bytes]) -> None:
