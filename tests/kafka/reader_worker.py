@@ -26,6 +26,7 @@ class Reader:
         self.app = app
         self.notes = notes.open("a", buffering=1)
         self.next_offset: dict[TP, int] = {}
+        self.runs: dict[TP, int] = {}
         self.generation = -1
 
     def note(self, what: str, **more: Any) -> None:
@@ -34,13 +35,19 @@ class Reader:
     async def on_acquired(self, tps: frozenset[TP], generation: int) -> None:
         self.generation = generation
         self.next_offset.clear()
+        for tp in tps:
+            # A zombie may learn here what its successor has committed: reading must begin there too.
+            committed = await self.app.consumer.committed_offset(tp)
+            offset = committed.offset if committed else 0
+            self.runs[tp] = await self.app.consumer.seek_offset(tp, offset)
+            self.next_offset[tp] = offset
         self.note("acquired", count=len(tps))
 
     async def on_give_up(self, tps: frozenset[TP], generation: int) -> None:
         assert generation == self.generation
         committed = True
-        for tp, offset in self.next_offset.items():
-            assert tp in tps
+        for tp in tps:
+            offset = self.next_offset[tp]  # an agent may come further during the loop
             try:
                 await self.app.consumer.commit_offset(tp, offset, "last", generation=generation)
             except StaleGenerationError:
@@ -52,11 +59,8 @@ class Reader:
         consumer = self.app.consumer
         async for event in stream.noack().events():
             tp, batch, generation = event.message.tp, event.value, consumer.generation
-            if tp not in self.next_offset:
-                committed = await consumer.committed_offset(tp)
-                if consumer.generation != generation:
-                    continue
-                self.next_offset[tp] = committed.offset if committed else 0
+            if tp not in self.next_offset or batch.run < self.runs[tp]:
+                continue
             assert batch.begin == self.next_offset[tp], f"{tp}: {batch.begin} after {self.next_offset[tp]}"
             for offset, value in zip(batch.offsets, batch.values, strict=True):
                 assert value == b"%d" % tp.partition, (tp, offset, value)
