@@ -23,9 +23,10 @@ import typer.core
 
 from stream.errors import UsageError, UserError
 from stream.interrupts import INTERRUPTED, end_at_once, raise_again
+from stream.setting_sources import LOAD_NAMES, REPLAY_NAMES, Row, explain, load_part
+from stream.setting_sources import load as load_settings
 from stream.setting_values import SettingsError
-from stream.settings import LOAD_NAMES, REPLAY_NAMES, Row, definitions, explain, load_part
-from stream.settings import load as load_settings
+from stream.settings import definitions
 
 _LEAST_WITH_HELP = 80
 """Columns that ``burngate settings`` needs to say what each one is for."""
