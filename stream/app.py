@@ -128,7 +128,7 @@ class Worker:
         settings, topics = self.settings, self.topics
         self.ingest = Ingest(
             settings.app,
-            (topics.requests.name, topics.partials.name, topics.dead_letters.name),
+            (topics.requests.name, topics.partials.name, topics.outputs["dead-letters"].name),
             self.sender,
             self.rules,
             self.stats,

@@ -6,64 +6,30 @@ Exit codes: 0, 1 bad configuration, 2 usage or unreadable input, 3 no progress, 
 
 from __future__ import annotations
 
-import errno
-import functools
-import inspect
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 import typer.core
 
-from stream.errors import UsageError, UserError
-from stream.interrupts import INTERRUPTED, end_at_once, raise_again
+from stream.commands import Commands, run_to_the_end, say, with_settings
+from stream.errors import UsageError
+from stream.interrupts import raise_again
+from stream.setting_sources import LOAD_NAMES, REPLAY_NAMES, Row, explain, load_part
+from stream.setting_sources import load as load_settings
 from stream.setting_values import SettingsError
-from stream.settings import LOAD_NAMES, REPLAY_NAMES, Row, definitions, explain, load_part
-from stream.settings import load as load_settings
 
 _LEAST_WITH_HELP = 80
 """Columns that ``burngate settings`` needs to say what each one is for."""
 
 
-class _Commands(typer.core.TyperGroup):
-    """Ends with what a command returns, and shows the users' faults as text, never as a traceback."""
-
-    def invoke(self, ctx: Any) -> NoReturn:
-        status, fault = 0, None
-        try:
-            try:
-                status = super().invoke(ctx)
-            except UserError as error:
-                status, fault = error.exit_code, str(error)
-            except typer.BadParameter as error:
-                error.message = _plain(error.message)
-                raise
-            sys.stdout.flush()
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output, such as head, has seen enough; nothing may be left to flush at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if fault is not None:
-            _say(fault)
-        raise SystemExit(status)
-
-
-def _plain(message: str) -> str:
-    """What typer says of a value, without the words of the library that it asks."""
-    text = re.sub(r"^Value error, ", "", message)
-    text = re.sub(r"^Input should be a valid (\w+).*", r"must be a valid \1", text)
-    return re.sub(r"^Input should be ", "must be ", text)
-
-
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="SLOs on a stream of request events: alerts, error budgets, deploy freezes and rollbacks.",
     no_args_is_help=True,
     add_completion=False,
@@ -90,31 +56,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="For people or fo
 
 def main() -> None:
     """Run the command line and exit."""
-    _open_what_is_closed()
-    try:
-        try:
-            app(prog_name="burngate")
-        finally:
-            end_at_once()
-            sys.stdout.flush()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO):
-            raise
-        # A full disk, most likely; nothing may be left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _say(f"cannot write the output: {error.strerror}")
-        raise SystemExit(1) from None
-
-
-def _open_what_is_closed() -> None:
-    """Some supervisors start programs without these: what is opened next would take their place."""
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-                os.close(nowhere)
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    run_to_the_end(app)
 
 
 def _version(wanted: bool) -> None:
@@ -138,52 +80,6 @@ def _print_json(value: object) -> None:
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _with_settings(command: Callable[..., int], only: Sequence[str] | None = None) -> Callable[..., int]:
-    """A command with an option for each setting, or for those named, besides the options of its own.
-
-    ``command`` gets the settings that were given by name, in its first parameter. Their values are checked by
-    :mod:`stream.settings`, together with the environment's.
-    """
-    own = [*inspect.signature(command, eval_str=True).parameters.values()][1:]
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
-    for setting in definitions():
-        if setting.option is None or (only is not None and setting.name not in only):
-            continue
-        default = f" [default: {setting.default}]" if setting.default and not setting.boolean else ""
-        names = [setting.option]
-        if setting.boolean:
-            names = [f"{setting.option}/--no-{setting.option.removeprefix('--')}"]
-        option = typer.Option(
-            *names,
-            metavar=None if setting.boolean else setting.metavar,
-            help=f"{setting.help}{default}",
-            show_default=False,
-        )
-        kind: Any = bool if setting.boolean else list[str] if setting.repeated else str
-        parameters.append(
-            inspect.Parameter(
-                setting.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[Optional[kind], option],  # noqa: UP045 - evaluated at run time
-            )
-        )
-
-    @functools.wraps(command)
-    def wrapper(**options: Any) -> int:
-        kept = {parameter.name: options.pop(parameter.name) for parameter in own}
-        return command(options, **kept)
-
-    del wrapper.__wrapped__  # typer follows it to the signature
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
-
-
 def _worker(options: dict[str, Any]) -> int:
     """Run a worker: request events in; alerts, budgets, freezes out.
 
@@ -199,7 +95,7 @@ def _worker(options: dict[str, Any]) -> int:
         return run_worker(settings)
 
 
-app.command("worker")(_with_settings(_worker))
+app.command("worker")(with_settings(_worker))
 
 
 def _replay(
@@ -230,7 +126,7 @@ def _replay(
     )
 
 
-app.command("replay")(_with_settings(_replay, REPLAY_NAMES))
+app.command("replay")(with_settings(_replay, REPLAY_NAMES))
 
 
 @app.command()
@@ -306,11 +202,11 @@ def _load(
         partitions=settings.partitions,
         connect_timeout_s=settings.connect_timeout.total_seconds(),
         security=security_of(settings),
-        report=_say,
+        report=say,
     )
 
 
-app.command("load")(_with_settings(_load, LOAD_NAMES))
+app.command("load")(with_settings(_load, LOAD_NAMES))
 
 
 @app.command()
@@ -330,7 +226,7 @@ def kafka(
     if data_dir == "":  # as a variable that is not set gives it; a Path would be the current directory
         raise UsageError("--data-dir '': a directory is expected")
     raise_again()
-    serve(None if data_dir is None else Path(data_dir), port, _say)
+    serve(None if data_dir is None else Path(data_dir), port, say)
     return 0
 
 
@@ -366,4 +262,4 @@ def _show_settings(rows: Sequence[Row]) -> None:
     console.print(table)
 
 
-app.command("settings")(_with_settings(_settings))
+app.command("settings")(with_settings(_settings))

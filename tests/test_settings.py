@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES
+from stream.setting_sources import LOAD_NAMES, REPLAY_NAMES, explain, load, load_part
 from stream.setting_values import SettingsError
-from stream.settings import (
-    LOAD_NAMES,
-    OTHER_VARIABLES,
-    REPLAY_NAMES,
-    Settings,
-    definitions,
-    explain,
-    load,
-    load_part,
-    markdown_table,
-)
+from stream.settings import OTHER_VARIABLES, Settings, definitions, markdown_table
 
 NEEDED = {"brokers": ["kafka:9092"], "slos": ["slos"]}
 

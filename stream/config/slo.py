@@ -57,6 +57,7 @@ from stream.model.objective import (
     Sli,
     Slices,
 )
+from stream.window.panes import round_up_to_pane_s
 
 _TOP = Mark(1, 1)
 
@@ -185,7 +186,7 @@ def _latency(target_pct: Decimal | None, sli: Section) -> _Sli | None:
         return None
     if percentile is None or percentile == target_pct:
         return Latency(threshold_ms), None
-    return Latency(threshold_ms), Slices(_whole_panes_s(slice_ms), 100 - percentile)
+    return Latency(threshold_ms), Slices(round_up_to_pane_s(slice_ms), 100 - percentile)
 
 
 # --- Windows -----------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def _time_window(value: Value) -> Rolling | Calendar | None:
             case "rolling":
                 window.elsewhere(("timeZone",), "belongs to type: calendar")
                 length_ms = window.required("duration", _rolling_ms)
-                return None if length_ms is None else Rolling(_whole_panes_s(length_ms))
+                return None if length_ms is None else Rolling(round_up_to_pane_s(length_ms))
             case "calendar":
                 period = window.required("duration", one_of(tuple(Period)))
                 zone = window.optional("timeZone", time_zone, "UTC")
@@ -212,10 +213,6 @@ def _rolling_ms(value: Value) -> int:
     if isinstance(value.node, Scalar) and value.node.text in ("1M", "1q", "1y"):
         raise expected("a duration such as 7d, 30d or 4w", value, "calendar periods have type: calendar")
     return duration_ms()(value)
-
-
-def _whole_panes_s(length_ms: int) -> int:
-    return -(-length_ms // (PANE_S * 1000)) * PANE_S
 
 
 # --- Alerting ----------------------------------------------------------------------------------------------
@@ -258,7 +255,7 @@ def _rule(target_pct: Decimal | None, slices: Slices | None, value: Value) -> Bu
     if window is None or threshold is None:
         return None
     written, window_ms = window
-    window_s = _whole_panes_s(window_ms)
+    window_s = round_up_to_pane_s(window_ms)
     least_s = slices.length_s if slices else 0
     default_s = max(-(-window_s // (SHORT_PER_LONG * PANE_S)) * PANE_S, MIN_SHORT_S, least_s)
     match short_ms:
@@ -267,7 +264,7 @@ def _rule(target_pct: Decimal | None, slices: Slices | None, value: Value) -> Bu
         case _Short.DEFAULT:
             short_window_s = default_s
         case int():
-            short_window_s = max(_whole_panes_s(short_ms), least_s)
+            short_window_s = max(round_up_to_pane_s(short_ms), least_s)
     if keep_firing_for_ms is None:
         keep_firing_for_ms = (default_s if short_window_s is None else short_window_s) * 1000
     return BurnRule(

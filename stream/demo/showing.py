@@ -78,14 +78,7 @@ class Showing:
     async def play(self, speed: float, is_live: bool, keep_running: bool) -> None:
         """Tell the story, say what happened, and go on if wanted."""
         topics = self._topics
-        names = {
-            "slo-alerts": topics.alerts.name,
-            "slo-budgets": topics.budgets.name,
-            "deploy-freezes": topics.freezes.name,
-            "deploy-rollbacks": topics.rollbacks.name,
-            "latency-percentiles": topics.percentiles.name,
-            "dead-letters": topics.dead_letters.name,
-        }
+        names = {name: topics.outputs[name].name for name in _CAUSES}
         async with Feed(self._brokers, topics.requests) as feed, Tail(self._brokers, names) as tail:
             teller = self._teller = Teller(self._shop, feed)
             show = self._draw if is_live else self._print

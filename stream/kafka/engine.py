@@ -124,7 +124,7 @@ def make_app(
         broker_rebalance_timeout=rebalance_timeout_s,
         broker_max_poll_interval=max_poll_interval_s,
         broker_request_timeout=max(30.0, session_timeout_s + 5),
-        # Fetching: the rest is in transport.ConsumerThread.
+        # Fetching: the rest is in consumer_thread.py.
         consumer_max_fetch_size=max_fetch_bytes,
         broker_check_crcs=True,
         # Queues: `app.topic(maxsize=…)` is ignored by Faust.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -70,17 +70,13 @@ class Topics:
     """Every topic of an app."""
 
     requests: Topic
-    alerts: Topic
-    budgets: Topic
-    freezes: Topic
-    rollbacks: Topic
-    percentiles: Topic
-    dead_letters: Topic
+    outputs: Mapping[str, Topic]
+    """By bare name, as in :data:`~stream.wire.signal.TOPICS`."""
     partials: Topic
     state: Topic
 
     def __iter__(self) -> Iterator[Topic]:
-        return (getattr(self, field.name) for field in fields(self))
+        return iter((self.requests, *self.outputs.values(), self.partials, self.state))
 
 
 def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
@@ -89,17 +85,12 @@ def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
     def topic(name: str, config: Mapping[str, str], *, internal: bool = False) -> Topic:
         return Topic(prefix + name, partitions, config, internal)
 
-    def signals(name: str) -> Topic:
-        return topic(name, _COMPACTED if TOPICS[name].compacted else _ARRIVAL)
-
+    outputs = {
+        name: topic(name, _COMPACTED if declared.compacted else _ARRIVAL) for name, declared in TOPICS.items()
+    }
     return Topics(
         requests=topic("request-events", _ARRIVAL),
-        alerts=signals("slo-alerts"),
-        budgets=signals("slo-budgets"),
-        freezes=signals("deploy-freezes"),
-        rollbacks=signals("deploy-rollbacks"),
-        percentiles=signals("latency-percentiles"),
-        dead_letters=signals("dead-letters"),
+        outputs=outputs,
         partials=topic(f"{app}-partials", _PARTIALS, internal=True),
         state=topic(f"{app}-state", _STATE, internal=True),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -130,14 +129,6 @@ class Catalog:
         """A pane that ends at or before this is dropped (contract, section 3)."""
         grid = grid_s(self.longest_window_s)
         return (watermark_ms - self.longest_window_s * 1000) // (grid * 1000) * grid
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the rules that partials depend on: who feeds which column."""
-        digest = hashlib.blake2b(digest_size=8)
-        for objective, name in zip(self.objectives, self._names, strict=True):
-            digest.update(repr((objective.service_key, name, objective.endpoints, objective.tracks)).encode())
-        return digest.hexdigest()
 
 
 def longest_window_s(objective: Objective) -> int:

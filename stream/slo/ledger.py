@@ -160,7 +160,3 @@ class Ledger:
         """Of services that are not heard of any more: those that are forget at every tick."""
         for versions in self.versions.values():
             versions.settle(tick_s)
-
-    def earliest_pending(self) -> int | None:
-        """The first pane that waits for its tick."""
-        return min(self.pending, default=None)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
-from stream.window.panes import DAY_S, HOUR_S, MINUTE_S, window_start_s
+from stream.window.panes import GRIDS, HOUR_S, MINUTE_S, window_start_s
 from stream.window.sums import MILLION
 
 Ints = NDArray[np.int64]
 
-_LEVELS = ((HOUR_S, PANE_S, MINUTE_S), (6 * HOUR_S, MINUTE_S, 300), (3 * DAY_S, 300, HOUR_S))
-"""(age, grid, next grid): a pane older than the age is merged into the next grid's pane."""
+_LEVELS = tuple((longest_s, coarser_s) for (longest_s, _), (_, coarser_s) in pairwise(GRIDS))
+"""(age, grid): a pane older than the age is merged into the grid's pane."""
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class History:
         if self._now_s is None:
             return PANE_S
         age_s, grid = self._now_s - start_s, PANE_S
-        for longest_s, _, coarser in _LEVELS:
+        for longest_s, coarser in _LEVELS:
             if age_s > longest_s + coarser:
                 grid = coarser
         return grid

@@ -8,7 +8,9 @@ PANE_MS = PANE_S * 1000
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
-_GRIDS = ((HOUR_S, PANE_S), (6 * HOUR_S, MINUTE_S), (3 * DAY_S, 300))
+_NO_LIMIT_S = 2**62
+GRIDS = ((HOUR_S, PANE_S), (6 * HOUR_S, MINUTE_S), (3 * DAY_S, 5 * MINUTE_S), (_NO_LIMIT_S, HOUR_S))
+"""(longest window, grid), from fine to coarse."""
 
 
 def grid_s(window_s: int) -> int:
@@ -17,7 +19,7 @@ def grid_s(window_s: int) -> int:
     >>> grid_s(300), grid_s(21_600), grid_s(259_200), grid_s(2_592_000)
     (10, 60, 300, 3600)
     """
-    return next((grid for longest, grid in _GRIDS if window_s <= longest), HOUR_S)
+    return next(grid for longest, grid in GRIDS if window_s <= longest)
 
 
 def window_start_s(tick_s: int, window_s: int) -> int:
