@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
+
+_ONE = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,7 @@ def burns_faster(bad: int, total: int, share: Share, threshold: Fraction) -> boo
     return lhs > threshold.numerator * share.over * total
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """An error budget at a tick. ``window_s`` / ``elapsed_s`` projects what was seen onto the whole window;
     the basis ``observed`` has both equal."""
 
@@ -80,7 +82,7 @@ class Budget:
         if self.gone():
             return 0
         used, allowed = self._scales()
-        if not allowed or not burns_faster(bad, total, self.share, Fraction(1)):
+        if not allowed or not burns_faster(bad, total, self.share, _ONE):
             return None
         left_ms = window_s * 1000 * (allowed - used) * self.share.over * total
         return left_ms // (allowed * 100 * bad * self.share.under)

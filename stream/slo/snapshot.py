@@ -160,7 +160,7 @@ def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
         if moving.start_s is not None:
             period = moving.start_s, pack(ledger.windows.sums[ledger.windows.slot[row, objective.window]])
     return state.RowRecord(
-        held_last_minute=row in evaluator.held_last_minute,
+        held_last_minute=bool(evaluator.held_last_minute[row]),
         below_rollback=row in evaluator.below_rollback,
         alerts=alerts,
         period=period,
@@ -266,7 +266,7 @@ class _Restorer:
     def _row(self, row: int, record: state.RowRecord) -> None:
         ledger, evaluator = self.shard.ledger, self.shard.evaluator
         if record.held_last_minute:
-            evaluator.held_last_minute.add(row)
+            evaluator.held_last_minute[row] = True
         if record.below_rollback:
             evaluator.below_rollback.add(row)
         alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}
