@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S, BurnRule, Calendar, Objective, Rolling
-from stream.slo.exact import Budget, Share, burn_rate
+from stream.slo.exact import Budget, Share, burn_rate, burn_rates
 from stream.slo.ledger import NEVER, Ledger
 from stream.slo.windows import Window
 from stream.window.panes import HOUR_S, window_start_s
@@ -28,6 +28,8 @@ class Plan:
     share: Share
     freeze_below: Fraction | None
     rollback_below: Fraction | None
+    windows: tuple[str, ...]
+    """The rules' long windows as written in the SLO file."""
     exhaustion_window: Window
     """The window whose burn rate tells when the budget will be gone."""
 
@@ -38,6 +40,7 @@ class Plan:
             Share.of(objective.target_pct),
             _fraction(objective.freeze_below_pct),
             _fraction(objective.rollback_below_pct),
+            tuple(rule.window for rule in objective.rules),
             exhaustion_window(objective),
         )
 
@@ -71,13 +74,8 @@ class Reading(NamedTuple):
 
     def burn_by_window(self) -> dict[str, float | None]:
         """Burn rate by alerting window, named as written in the SLO file."""
-        share = self.plan.share
-        return {
-            rule.window: burn_rate(bad, count, share)
-            for rule, bad, count in zip(
-                self.plan.objective.rules, self.bad[_RULES:], self.total[_RULES:], strict=False
-            )
-        }
+        rates = burn_rates(self.bad[_RULES:], self.total[_RULES:], self.plan.share)
+        return dict(zip(self.plan.windows, rates, strict=False))
 
     def exhausts_at(self, tick_s: int) -> str | None:
         """When the budget will be gone; the tick itself when it is gone already (contract, section 5)."""

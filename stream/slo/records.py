@@ -88,6 +88,7 @@ def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
 def slo_budget(now: Reading, tick_s: int) -> Signal:
     o, budget = now.plan.objective, now.budget
     bad, count = budget.bad, budget.total
+    remaining_pct, consumed_pct = budget.percentages()
     value: dict[str, object] = {
         "schema": "burngate.budget/v1",
         "slo": o.name,
@@ -98,8 +99,8 @@ def slo_budget(now: Reading, tick_s: int) -> Signal:
         "good": (count - bad) / MILLION,
         "bad": bad / MILLION,
         "total": count / MILLION,
-        "remaining_pct": budget.remaining_pct(),
-        "consumed_pct": budget.consumed_pct(),
+        "remaining_pct": remaining_pct,
+        "consumed_pct": consumed_pct,
         "sli_pct": 100 * (count - bad) / count if count else None,
         "burn_rate": now.burn_by_window(),
         "exhausts_at": now.exhausts_at(tick_s),
