@@ -15,7 +15,7 @@ from stream.slo.alerts import INACTIVE, Alert, Change, State, Verdict, step
 from stream.slo.catalog import window_length_s
 from stream.slo.exact import burns_faster
 from stream.slo.ledger import NEVER, Ledger
-from stream.slo.reading import Plan, budget, short_window
+from stream.slo.reading import Plan, Reader, short_window
 from stream.window.panes import MINUTE_S
 from stream.window.sums import (
     BAD,
@@ -62,7 +62,8 @@ class Evaluator:
     def __init__(self, ledger: Ledger) -> None:
         objectives = ledger.catalog.objectives
         self.ledger = ledger
-        self.plans = [Plan.of(o) for o in objectives]
+        self.reader = Reader(ledger)
+        self.plans = self.reader.plans
         self.rules = [(row, rule) for row, o in enumerate(objectives) for rule in o.rules]
         self.rules_of_row: dict[int, list[int]] = {}
         for place, (row, _) in enumerate(self.rules):
@@ -73,8 +74,11 @@ class Evaluator:
         """By place in ``rules``: the record with which the alert that fires was announced."""
         self.frozen: set[tuple[str, str]] = set()
         self.below_rollback: set[int] = set()
-        self.held_last_minute: set[int] = set()
-        """Rows whose time window held an event at the last whole minute."""
+        self.held_last_minute = np.zeros(len(objectives), bool)
+        """By row: whether its time window held an event at the last whole minute."""
+        self._by_identity = np.array(
+            sorted(range(len(objectives)), key=lambda row: objectives[row].identity), np.intp
+        )
         self._columns = self._rule_columns()
         self._spared = np.array([_spared(plan) for plan in self.plans], np.float64)
         self._span_s = np.array([window_length_s(o) for o in objectives], np.int64)
@@ -132,7 +136,8 @@ class Evaluator:
                 del self.alerts[place]
         for _, place, change, alert in sorted(changed, key=lambda c: c[:2]):
             row, rule = self.rules[place]
-            signal = records.alert(self.ledger, row, self.plans[row], rule, change, alert.starts_at_s, tick_s)
+            now = self.reader.one(row, tick_s)
+            signal = records.alert(self.ledger, row, now, rule, change, alert.starts_at_s, tick_s)
             if change is Change.FIRED:
                 self.announced[place] = signal.value
             else:
@@ -181,12 +186,11 @@ class Evaluator:
     def _below(self, tick_s: int) -> tuple[set[int], set[int]]:
         """Rows whose budget is below their freeze and their rollback threshold."""
         freeze, rollback = set(), set()
-        for row in self._may_be_below().tolist():
-            plan = self.plans[row]
-            now = budget(self.ledger, row, plan, tick_s)
-            if plan.freeze_below is not None and now.below(plan.freeze_below):
+        rows = self._may_be_below()
+        for row, now in zip(rows.tolist(), self.reader.read(rows, tick_s), strict=True):
+            if now.plan.freeze_below is not None and now.budget.below(now.plan.freeze_below):
                 freeze.add(row)
-            if plan.rollback_below is not None and now.below(plan.rollback_below):
+            if now.plan.rollback_below is not None and now.budget.below(now.plan.rollback_below):
                 rollback.add(row)
         return freeze, rollback
 
@@ -207,22 +211,20 @@ class Evaluator:
             services.setdefault((objective.namespace, objective.service), []).append(row)
         for service in sorted(self.frozen ^ services.keys(), key="/".join):
             rows = services.get(service, [])
-            yield records.freeze(
-                self.ledger, service, [(row, self.plans[row]) for row in rows], bool(rows), tick_s
-            )
+            yield records.freeze(service, self.reader.read(rows, tick_s), bool(rows), tick_s)
         self.frozen = set(services)
 
     def _rollbacks(self, tick_s: int, below: set[int]) -> Iterator[Signal]:
         fallen = below - self.below_rollback
         for row in sorted(fallen, key=lambda r: (self.plans[r].objective.service_key, r)):
-            yield records.rollback(self.ledger, row, self.plans[row], tick_s)
+            yield records.rollback(self.ledger, self.reader.one(row, tick_s), tick_s)
         self.below_rollback = below
 
     def _budgets(self, tick_s: int) -> Iterator[Signal]:
-        held = set(np.flatnonzero(self.ledger.windows.sums[self._budget_slot, EVENTS]).tolist())
+        held = self.ledger.windows.sums[self._budget_slot, EVENTS] > 0
         due = held | self.held_last_minute
-        for row in sorted(due, key=lambda r: self.plans[r].objective.identity):
-            yield records.slo_budget(self.ledger, row, self.plans[row], tick_s)
+        for now in self.reader.read(self._by_identity[due[self._by_identity]], tick_s):
+            yield records.slo_budget(now, tick_s)
         self.held_last_minute = held
 
 

@@ -7,9 +7,11 @@ Formulas: Google SRE workbook, chapter 5 ("Alerting on SLOs"), in the contract's
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,13 @@ class Share:
 
 def burn_rate(bad: int, total: int, share: Share) -> float | None:
     """(B/N) / (1 − target/100); None when nothing was counted."""
-    return 100 * bad * share.under / (share.over * total) if total else None
+    return burn_rates([bad], [total], share)[0]
+
+
+def burn_rates(bad: Iterable[int], total: Iterable[int], share: Share) -> list[float | None]:
+    """:func:`burn_rate` of several windows."""
+    over, under = share.over, 100 * share.under
+    return [b * under / (over * n) if n else None for b, n in zip(bad, total, strict=False)]
 
 
 def burns_faster(bad: int, total: int, share: Share, threshold: Fraction) -> bool:
@@ -36,8 +44,7 @@ def burns_faster(bad: int, total: int, share: Share, threshold: Fraction) -> boo
     return lhs > threshold.numerator * share.over * total
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """An error budget at a tick. ``window_s`` / ``elapsed_s`` projects what was seen onto the whole window;
     the basis ``observed`` has both equal."""
 
@@ -54,12 +61,15 @@ class Budget:
 
     def remaining_pct(self) -> float:
         """100 · (1 − B/allowed); 100 when nothing was counted."""
-        used, allowed = self._scales()
-        return 100 * (allowed - used) / allowed if allowed else 100.0
+        return self.percentages()[0]
 
     def consumed_pct(self) -> float:
+        return self.percentages()[1]
+
+    def percentages(self) -> tuple[float, float]:
+        """(remaining, consumed)."""
         used, allowed = self._scales()
-        return 100 * used / allowed if allowed else 0.0
+        return (100 * (allowed - used) / allowed, 100 * used / allowed) if allowed else (100.0, 0.0)
 
     def below(self, threshold_pct: Fraction) -> bool:
         """Whether remaining_pct is below the threshold."""
@@ -80,7 +90,7 @@ class Budget:
         if self.gone():
             return 0
         used, allowed = self._scales()
-        if not allowed or not burns_faster(bad, total, self.share, Fraction(1)):
+        errors, spared = 100 * bad * self.share.under, self.share.over * total
+        if not allowed or errors <= spared:
             return None
-        left_ms = window_s * 1000 * (allowed - used) * self.share.over * total
-        return left_ms // (allowed * 100 * bad * self.share.under)
+        return window_s * 1000 * (allowed - used) * spared // (allowed * errors)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stream.model.stats import LatencyReading, Readings, SloReading
 from stream.slo.percentiles import QUANTILES
-from stream.slo.reading import budget, burn_by_window
 from stream.slo.shard import Shard
 from stream.wire.signal import Signal
 
@@ -15,30 +16,25 @@ def readings(shard: Shard, latencies: tuple[LatencyReading, ...]) -> Readings:
     if decided_s is None:
         return Readings()
     evaluator = shard.evaluator
-    firing: dict[int, dict[str, bool]] = {}
-    for place, (row, rule) in enumerate(evaluator.rules):
-        by_severity = firing.setdefault(row, {})
-        by_severity[rule.severity] = by_severity.get(rule.severity, False) or place in evaluator.alerts
+    counted = np.flatnonzero(shard.ledger.newest >= 0)
+    firing: dict[int, set[str]] = {}
+    for row, rule in (evaluator.rules[place] for place in evaluator.alerts):
+        firing.setdefault(row, set()).add(rule.severity)
     slos = tuple(
         SloReading(
-            namespace=plan.objective.namespace,
-            slo=plan.objective.name,
-            service=plan.objective.service,
-            target_ratio=float(plan.objective.target_pct / 100),  # divided as decimals: 0.999 stays 0.999
-            burn=burn_by_window(shard.ledger, row, plan),
-            budget_remaining_ratio=budget(shard.ledger, row, plan, decided_s).remaining_pct() / 100,
-            firing=firing.get(row, {}),
+            namespace=now.plan.objective.namespace,
+            slo=now.plan.objective.name,
+            service=now.plan.objective.service,
+            target_ratio=float(now.plan.objective.target_pct / 100),  # divided as decimals: 0.999 stays 0.999
+            burn=now.burn_by_window(),
+            budget_remaining_ratio=now.budget.remaining_pct() / 100,
+            firing={rule.severity: rule.severity in firing.get(row, ()) for rule in now.plan.objective.rules},
         )
-        for row, plan in enumerate(evaluator.plans)
-        if shard.ledger.newest[row] >= 0
+        for row, now in zip(counted.tolist(), evaluator.reader.read(counted, decided_s), strict=True)
     )
-    frozen = {
-        (plan.objective.namespace, plan.objective.service): (
-            (plan.objective.namespace, plan.objective.service) in evaluator.frozen
-        )
-        for row, plan in enumerate(evaluator.plans)
-        if plan.freeze_below is not None and shard.ledger.newest[row] >= 0
-    }
+    plans = (evaluator.plans[row] for row in counted.tolist())
+    services = {(p.objective.namespace, p.objective.service) for p in plans if p.freeze_below is not None}
+    frozen = {service: service in evaluator.frozen for service in sorted(services)}
     return Readings(slos, frozen, latencies)
 
 

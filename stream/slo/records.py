@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
 
 from stream.model.objective import BurnRule, Rolling
 from stream.slo.alerts import Change
 from stream.slo.contributors import contributors
 from stream.slo.ledger import Ledger
-from stream.slo.reading import (
-    Plan,
-    budget,
-    burn,
-    burn_by_window,
-    counts,
-    exhausts_at,
-    short_window,
-    window_span_s,
-)
+from stream.slo.reading import Reading, burn, short_window
 from stream.window.sums import MILLION
 from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal
 
 
+@lru_cache(maxsize=16)
 def at(tick_s: int) -> str:
     return format_ms(tick_s * 1000)
 
@@ -32,9 +26,10 @@ def _id(*parts: object) -> str:
 
 
 def alert(
-    ledger: Ledger, row: int, plan: Plan, rule: BurnRule, change: Change, starts_at_s: int, tick_s: int
+    ledger: Ledger, row: int, now: Reading, rule: BurnRule, change: Change, starts_at_s: int, tick_s: int
 ) -> Signal:
-    o, short = plan.objective, short_window(rule)
+    plan, short = now.plan, short_window(rule)
+    o = plan.objective
     value: dict[str, object] = {
         "schema": "burngate.alert/v1",
         "id": _id(o.identity, rule.window_s, rule.short_window_s, rule.threshold.normalize(), starts_at_s),
@@ -52,13 +47,13 @@ def alert(
             "long": burn(ledger, row, plan, Rolling(rule.window_s)),
             "short": burn(ledger, row, plan, short) if short else None,
         },
-        "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
+        "budget_remaining_pct": now.budget.remaining_pct(),
         "starts_at": at(starts_at_s),
         "ends_at": at(tick_s) if change is Change.RESOLVED else None,
         "evaluated_at": at(tick_s),
         "channels": list(rule.channels),
         "contributors": contributors(ledger, row, tick_s, rule.window_s),
-        "exhausts_at": exhausts_at(ledger, row, plan, tick_s),
+        "exhausts_at": now.exhausts_at(tick_s),
     }
     return Signal("slo-alerts", o.service_key, value)
 
@@ -90,42 +85,41 @@ def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
     return Signal("deploy-freezes", "/".join(service), value)
 
 
-def slo_budget(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
-    o = plan.objective
-    now = budget(ledger, row, plan, tick_s)
-    bad, count = counts(ledger, row, o.window)
+def slo_budget(now: Reading, tick_s: int) -> Signal:
+    o, budget = now.plan.objective, now.budget
+    bad, count = budget.bad, budget.total
+    remaining_pct, consumed_pct = budget.percentages()
     value: dict[str, object] = {
         "schema": "burngate.budget/v1",
         "slo": o.name,
         "namespace": o.namespace,
         "service": o.service,
         "target_pct": float(o.target_pct),
-        "window_s": window_span_s(ledger, row, plan, tick_s)[1],
+        "window_s": now.window_s,
         "good": (count - bad) / MILLION,
         "bad": bad / MILLION,
         "total": count / MILLION,
-        "remaining_pct": now.remaining_pct(),
-        "consumed_pct": now.consumed_pct(),
+        "remaining_pct": remaining_pct,
+        "consumed_pct": consumed_pct,
         "sli_pct": 100 * (count - bad) / count if count else None,
-        "burn_rate": burn_by_window(ledger, row, plan),
-        "exhausts_at": exhausts_at(ledger, row, plan, tick_s),
+        "burn_rate": now.burn_by_window(),
+        "exhausts_at": now.exhausts_at(tick_s),
         "evaluated_at": at(tick_s),
     }
     return Signal("slo-budgets", o.identity, value)
 
 
-def freeze(
-    ledger: Ledger, service: tuple[str, str], below: list[tuple[int, Plan]], frozen: bool, tick_s: int
-) -> Signal:
+def freeze(service: tuple[str, str], below: Iterable[Reading], frozen: bool, tick_s: int) -> Signal:
     """A service's transition; ``below`` are its SLOs under their threshold."""
     reasons = []
-    for row, plan in sorted(below, key=lambda found: found[1].objective.name):
-        assert plan.objective.freeze_below_pct is not None
+    for now in sorted(below, key=lambda found: found.plan.objective.name):
+        o = now.plan.objective
+        assert o.freeze_below_pct is not None
         reasons.append(
             {
-                "slo": plan.objective.name,
-                "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
-                "threshold_pct": float(plan.objective.freeze_below_pct),
+                "slo": o.name,
+                "budget_remaining_pct": now.budget.remaining_pct(),
+                "threshold_pct": float(o.freeze_below_pct),
             }
         )
     value: dict[str, object] = {
@@ -140,8 +134,8 @@ def freeze(
     return Signal("deploy-freezes", "/".join(service), value)
 
 
-def rollback(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
-    o = plan.objective
+def rollback(ledger: Ledger, now: Reading, tick_s: int) -> Signal:
+    o = now.plan.objective
     assert o.rollback_below_pct is not None
     version, previous = ledger.versions[o.namespace, o.service].newest(tick_s)
     value: dict[str, object] = {
@@ -150,7 +144,7 @@ def rollback(ledger: Ledger, row: int, plan: Plan, tick_s: int) -> Signal:
         "namespace": o.namespace,
         "service": o.service,
         "slo": o.name,
-        "budget_remaining_pct": budget(ledger, row, plan, tick_s).remaining_pct(),
+        "budget_remaining_pct": now.budget.remaining_pct(),
         "threshold_pct": float(o.rollback_below_pct),
         "version": version,
         "previous_version": previous,

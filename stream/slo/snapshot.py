@@ -22,6 +22,7 @@ from stream.slo.evaluator import rule_key
 from stream.slo.records import alert_without_rule, freeze_without_slo
 from stream.slo.shard import Shard
 from stream.slo.slices import Slice
+from stream.slo.small_records import SmallRecords
 from stream.slo.versions import Seen
 from stream.window.history import Cells
 from stream.window.sums import WIDTH, PeriodSums
@@ -34,32 +35,32 @@ Changes = dict[bytes, bytes | None]
 
 
 class Snapshots:
-    """Knows which records are stored, to write only what differs. One for each shard."""
+    """Knows what is stored, to write only what differs. One for each shard."""
 
     def __init__(self, shard: Shard, stored: Mapping[bytes, bytes] | None = None) -> None:
         self.shard = shard
-        self._stored: dict[bytes, int] = {k: hash(v) for k, v in (stored or {}).items()}
-        """Key → hash of the value: what needs no comparison of its own is compared by it."""
+        self._places: dict[str, set[tuple[int, ...]]] = {kind: set() for kind in _LARGE}
+        """By kind: the records that are stored; what changed is known where it changes."""
+        self._small = SmallRecords(shard)
+        for name, value in (stored or {}).items():
+            kind, place = parse_key(name)
+            if kind in self._places:
+                self._places[kind].add(tuple(map(int, place)))
+            else:
+                self._small.find(kind, name, value)
 
     def changes(self, everything: bool = False) -> Changes:
         """Records to write, None to delete; afterwards they count as stored."""
-        changes: Changes = dict(self._panes(everything))
+        changes: Changes = {}
+        changes.update(self._panes(everything))
         changes.update(self._history(everything))
         changes.update(self._digests(everything))
-        small = dict(self._small())
-        changes.update(
-            {name: value for name, value in small.items() if self._stored.get(name) != hash(value)}
-        )
-        changes.update(dict.fromkeys(self._gone(changes, small, everything)))
-        for name, stored in changes.items():
-            if stored is None:
-                self._stored.pop(name, None)
-            else:
-                self._stored[name] = hash(stored)
+        changes.update(self._small.changes())
         return changes
 
-    def _panes(self, everything: bool) -> Iterator[tuple[bytes, bytes]]:
+    def _panes(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
         windows, dirty = self.shard.ledger.windows, self.shard.ledger.dirty_panes
+        stored, written = self._places["pane"], set()
         for grid_s in windows.grids():
             starts = {pane * PANE_S // grid_s * grid_s for pane in dirty}
             if everything and self.shard.ledger.decided_s is not None:
@@ -68,8 +69,16 @@ class Snapshots:
                 rows, sums = windows.get_pane(grid_s, start_s)
                 if len(rows):
                     record = state.PaneRecord(pack(rows.astype(np.int64)), pack(sums))
+                    written.add((grid_s, start_s))
                     yield key("pane", grid_s, start_s), encode(record)
         dirty.clear()
+        oldest_s = {grid_s: windows.oldest_s(grid_s) for grid_s in windows.grids()}
+        for grid_s, start_s in stored - written:
+            # A pane that was not rewritten now still has the row numbers of other SLO files.
+            if everything or start_s < oldest_s.get(grid_s, FAR):
+                stored.discard((grid_s, start_s))
+                yield key("pane", grid_s, start_s), None
+        stored |= written
 
     def _history(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
         history = self.shard.ledger.history
@@ -78,109 +87,36 @@ class Snapshots:
             record = cells and state.HistoryRecord(
                 pack(cells.pair), pack(cells.weight), pack(cells.bad_weight)
             )
-            name = key("hist", *place)
-            if record or name in self._stored:
-                yield name, encode(record) if record else None
+            yield from self._large("hist", place, encode(record) if record else None)
         history.dirty.clear()
 
     def _digests(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
         minutes = self.shard.percentiles.minutes
         for minute in minutes.folded() if everything else list(minutes.dirty):
             digests = minutes.get(minute)
-            name = key("digest", minute)
-            if digests is not None or name in self._stored:
-                yield name, None if digests is None else to_bytes(digests)
+            yield from self._large("digest", (minute,), None if digests is None else to_bytes(digests))
         minutes.dirty.clear()
 
-    def _small(self) -> Iterator[tuple[bytes, bytes]]:
-        """Records that are made anew each time and written when they differ."""
-        shard = self.shard
-        alerts = _alerts_by_row(shard)
-        for row, objective in enumerate(shard.catalog.objectives):
-            yield key("row", objective.identity), encode(_row(shard, row, alerts.get(row, [])))
-        for announced in shard.evaluator.announced.values():
-            yield key("alert", announced["id"]), orjson.dumps(announced)
-        for service, versions in shard.ledger.versions.items():
-            seen = [(v, s.first_ms, s.last_end_s, s.decided_s) for v, s in sorted(versions.seen.items())]
-            record = state.ServiceRecord(service in shard.evaluator.frozen, seen)
-            yield key("service", *service), encode(record)
-        for pane in shard.ledger.pending.keys() | shard.ledger.pending_versions.keys():
-            yield key("pending", pane), encode(_pending(shard, pane))
-        for number, (series, column, rows) in shard.ledger.registry.named():
-            folded = None if rows is None else list(rows)
-            yield key("pair", number), encode(state.PairRecord(series, column, folded))
-        for number, endpoint in shard.percentiles.named():
-            yield key("endpoint", number), "\0".join(endpoint).encode()
-
-    def _gone(self, changes: Changes, small: Mapping[bytes, bytes], everything: bool) -> list[bytes]:
-        """Stored keys of what is no longer there."""
-        windows = self.shard.ledger.windows
-        oldest_s = {grid_s: windows.oldest_s(grid_s) for grid_s in windows.grids()}
-        gone = []
-        for name in self._stored.keys() - changes.keys():
-            kind, place = parse_key(name)
-            if kind == "pane":
-                # A pane that was not rewritten now still has the row numbers of other SLO files.
-                lost = everything or int(place[1]) < oldest_s.get(int(place[0]), FAR)
-            else:
-                lost = kind in _SMALL and name not in small
-            if lost:
-                gone.append(name)
-        return gone
+    def _large(
+        self, kind: str, place: tuple[int, ...], value: bytes | None
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """A record that has changed; None: it is gone, which is told only of what is stored."""
+        stored = self._places[kind]
+        if value is not None:
+            stored.add(place)
+        elif place in stored:
+            stored.discard(place)
+        else:
+            return
+        yield key(kind, *place), value
 
 
-_SMALL = ("row", "alert", "service", "pending", "pair", "endpoint")
+_LARGE = ("pane", "hist", "digest")
 FAR = 2**62
 
 
 def counting_keys(catalog: Catalog) -> list[str]:
     return [counting_key(objective) for objective in catalog.objectives]
-
-
-AlertState = tuple[int, int | None, str, str, int, int]
-
-
-def _alerts_by_row(shard: Shard) -> dict[int, list[AlertState]]:
-    """Alerts that are not inactive, in the order of their rules."""
-    found: dict[int, list[AlertState]] = {}
-    for place, alert in sorted(shard.evaluator.alerts.items()):
-        row, rule = shard.evaluator.rules[place]
-        one = (*rule_key(rule), alert.state.value, alert.starts_at_s, alert.false_for_s)
-        found.setdefault(row, []).append(one)
-    return found
-
-
-def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
-    ledger, evaluator = shard.ledger, shard.evaluator
-    objective = shard.catalog.objectives[row]
-    period = None
-    if isinstance(objective.window, Calendar):
-        moving = ledger.windows.moving[objective.window]
-        assert isinstance(moving, PeriodSums)
-        if moving.start_s is not None:
-            period = moving.start_s, pack(ledger.windows.sums[ledger.windows.slot[row, objective.window]])
-    return state.RowRecord(
-        held_last_minute=row in evaluator.held_last_minute,
-        below_rollback=row in evaluator.below_rollback,
-        alerts=alerts,
-        period=period,
-        slices=[
-            (end_s, str(rows[row].weight), str(rows[row].bad_weight))
-            for end_s, rows in sorted(ledger.slices.slices.items())
-            if row in rows
-        ],
-    )
-
-
-def _pending(shard: Shard, pane: int) -> state.PendingRecord:
-    parts = shard.ledger.pending.get(pane, [])
-    rows = np.concatenate([rows for rows, _ in parts]) if parts else np.empty(0, np.int64)
-    sums = np.concatenate([sums for _, sums in parts]) if parts else np.empty((0, WIDTH), np.int64)
-    versions = [
-        (seen.namespace, seen.service, seen.version, seen.first_ms)
-        for seen in shard.ledger.pending_versions.get(pane, ())
-    ]
-    return state.PendingRecord(pack(rows.astype(np.int64)), pack(sums), versions)
 
 
 def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> list[Signal]:
@@ -266,7 +202,7 @@ class _Restorer:
     def _row(self, row: int, record: state.RowRecord) -> None:
         ledger, evaluator = self.shard.ledger, self.shard.evaluator
         if record.held_last_minute:
-            evaluator.held_last_minute.add(row)
+            evaluator.held_last_minute[row] = True
         if record.below_rollback:
             evaluator.below_rollback.add(row)
         alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}

@@ -8,6 +8,7 @@ millionths would overflow after 9.2 million such events; limbs overflow after 9Â
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from stream.window.panes import grid_s, window_start_s
 EVENTS, BAD, WHOLE, MICRO, BAD_WHOLE, BAD_MICRO = range(6)
 WIDTH = 6
 MILLION = 1_000_000
+_SAFE_WHOLE, _SAFE_MICRO = 4 * 10**12, 4 * 10**18
+"""Limbs up to these make a number that fits int64."""
 
 Sums = NDArray[np.int64]
 """Shape [n, 6], or [6] for one row."""
@@ -41,6 +44,18 @@ def total(row: Sums) -> int:
 def total_bad(row: Sums) -> int:
     """B of one row, exactly, in millionths."""
     return int(row[BAD_WHOLE]) * MILLION + int(row[BAD_MICRO])
+
+
+def totals(rows: Sums) -> tuple[NDArray[Any], NDArray[Any]]:
+    """B and N of many rows at once, exactly, in millionths: of shape [..., 6] to [...] each. Python's own
+    integers where int64 does not hold them."""
+    far = np.abs(rows[..., WHOLE:]).max(axis=tuple(range(rows.ndim - 1)), initial=0)
+    if (far[::2] > _SAFE_WHOLE).any() or (far[1::2] > _SAFE_MICRO).any():
+        rows = rows.astype(object)
+    return (
+        rows[..., BAD_WHOLE] * MILLION + rows[..., BAD_MICRO],
+        rows[..., WHOLE] * MILLION + rows[..., MICRO],
+    )
 
 
 class RollingSums:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
 
@@ -81,18 +82,27 @@ def headers(signal: Signal, app: str = SOURCE) -> list[tuple[str, bytes]]:
     ``ce_source`` and ``ce_id`` together name the record. ``ce_time`` is the time as of which it holds, left
     out when there is none and when it is past the year 9999, which RFC 3339 cannot write.
     """
-    topic, value = TOPICS[signal.topic], signal.value
-    attributes: dict[str, str | None] = {
-        "ce_specversion": "1.0",
-        "ce_id": _id(signal),
-        "ce_source": f"/{app}/{topic.name}",
-        "ce_type": topic.type,
-        "ce_subject": _subject(value),
-        "ce_time": _time(value),
-        "ce_dataschema": topic.schema_uri,
-        "content-type": "application/json",
-    }
-    return [(name, text.encode()) for name, text in attributes.items() if text is not None]
+    version, source, kind, schema, content = _of_topic(signal.topic, app)
+    found = [version, ("ce_id", _id(signal).encode()), source, kind]
+    if (subject := _subject(signal.value)) is not None:
+        found.append(("ce_subject", subject.encode()))
+    if (time := _time(signal.value)) is not None:
+        found.append(("ce_time", time.encode()))
+    found += schema, content
+    return found
+
+
+@lru_cache(maxsize=64)
+def _of_topic(name: str, app: str) -> tuple[tuple[str, bytes], ...]:
+    """The headers that all records of a topic share."""
+    topic = TOPICS[name]
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", f"/{app}/{name}".encode()),
+        ("ce_type", topic.type.encode()),
+        ("ce_dataschema", topic.schema_uri.encode()),
+        ("content-type", b"application/json"),
+    )
 
 
 def _id(signal: Signal) -> str:

@@ -25,8 +25,10 @@ from stream.slo.catalog import Catalog
 from stream.slo.intake import Intake, Sending
 from stream.slo.keeper import Keeper
 from stream.slo.lexicon import Lexicon
+from stream.slo.snapshot import Snapshots
 from stream.wire.partial import Report, encode_reports
 from stream.wire.signal import Signal, encode
+from stream.wire.state import parse_key
 
 SOURCES = 2
 T0_MS = 1_790_000_000_000 // 60_000 * 60_000
@@ -208,3 +210,29 @@ def test_a_report_after_the_evidence_of_idleness_waits() -> None:
 
 def test_a_report_after_the_evidence_of_idleness_waits_after_a_restart_too() -> None:
     assert time_at(restarted=True) == 90_000
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_many_checkpoints_leave_is_what_a_first_one_would_write(seed: int) -> None:
+    rng = random.Random(seed)
+    keeper, state, kinds = Keeper(CATALOG, 1000), {}, set()
+    for offset, message in enumerate(partials(rng, events(rng, 400))):
+        keeper.apply(message, offset, T0_MS + offset)
+        list(keeper.advance(SOURCES))
+        if rng.random() < 0.5:
+            continue
+        changes = keeper.changes()
+        assert all(state.get(name) != value for name, value in changes.items() if is_small(name))
+        state = {name: value for name, value in (state | changes).items() if value is not None}
+        small = {name: value for name, value in state.items() if is_small(name)}
+        kinds |= {parse_key(name)[0] for name in small}
+        anew = Snapshots(keeper.shard).changes(everything=True)
+        assert small == {name: value for name, value in anew.items() if is_small(name)}
+    assert kinds == SMALL
+
+
+SMALL = {"row", "alert", "service", "pending", "pair", "endpoint"}
+
+
+def is_small(name: bytes) -> bool:
+    return parse_key(name)[0] in SMALL

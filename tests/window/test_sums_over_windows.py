@@ -17,6 +17,7 @@ from stream.window.sums import (
     limbs,
     total,
     total_bad,
+    totals,
 )
 
 ROWS = 3
@@ -131,6 +132,17 @@ def test_limbs_give_back_the_number(weights: list[int]) -> None:
     rows = limbs(np.ones(len(weights), np.int64), column, np.zeros(len(weights), np.int64), column)
     assert [total(row) for row in rows] == weights
     assert [total_bad(row) for row in rows] == weights
+
+
+LIMBS = st.sampled_from([0, 1, 999_999, 4 * 10**12, 4 * 10**12 + 1, 4 * 10**18, 2**63 - 1])
+
+
+@given(st.lists(st.tuples(*[LIMBS] * WIDTH), max_size=4))
+def test_totals_of_many_rows_are_those_of_each(rows: list[tuple[int, ...]]) -> None:
+    sums = np.array(rows, np.int64).reshape(-1, WIDTH)
+    bad, count = totals(sums)
+    assert bad.tolist() == [total_bad(row) for row in sums]
+    assert count.tolist() == [total(row) for row in sums]
 
 
 @given(
