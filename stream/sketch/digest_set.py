@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sketch.compress import cluster_starts, is_atom
+from stream.sketch.compress import cluster_starts, is_atom, ranks, rounded
 from stream.sketch.order import segmented_order
 
 Ints = NDArray[np.int64]
@@ -19,6 +20,22 @@ Floats = NDArray[np.float64]
 _AT_ONCE = 50_000
 """Centroids that are merged in one go: more of them take more memory than a merge is worth, and leave the
 processor's caches."""
+
+
+class Mergeable(Protocol):
+    """A set of digests of which runs of keys can be had: a DigestSet, or one at rest."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def keys(self) -> Ints: ...
+
+    @property
+    def centroids(self) -> int: ...
+
+    def between(self, low: float, high: float) -> DigestSet:
+        """The digests with low < key ≤ high."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +65,10 @@ class DigestSet:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def centroids(self) -> int:
+        return len(self.means)
 
     @classmethod
     def empty(cls) -> DigestSet:
@@ -80,18 +101,17 @@ class DigestSet:
         )
 
     @classmethod
-    def merge(cls, sets: Sequence[DigestSet]) -> DigestSet:
+    def merge(cls, sets: Sequence[Mergeable]) -> DigestSet:
         """The union of keys, digests of equal keys merged; the order of ``sets`` does not matter."""
-        sets = [one for one in sets if len(one.keys)]
-        if len(sets) <= 1:
-            return sets[0] if sets else cls.empty()
-        if (shares := sum(len(one.means) for one in sets) // _AT_ONCE + 1) > 1:
-            edges = np.unique(
-                np.quantile(np.concatenate([one.keys for one in sets]), np.arange(1, shares) / shares)
-            )
-            spans = pairwise([-np.inf, *edges, np.inf])
-            return cls._joined([cls._merge_at_once([o._between(*span) for o in sets]) for span in spans])
-        return cls._merge_at_once(sets)
+        sets = [one for one in sets if len(one)]
+        shares = sum(one.centroids for one in sets) // _AT_ONCE + 1
+        edges: list[float] = []
+        if len(sets) > 1 and shares > 1:
+            keys = np.concatenate([one.keys for one in sets])
+            edges = np.unique(np.quantile(keys, np.arange(1, shares) / shares)).tolist()
+        spans = pairwise([-np.inf, *edges, np.inf])
+        parts = [cls._merge_at_once([one.between(*span) for one in sets]) for span in spans]
+        return parts[0] if len(parts) == 1 else cls._joined(parts)
 
     @classmethod
     def _merge_at_once(cls, sets: Sequence[DigestSet]) -> DigestSet:
@@ -110,7 +130,7 @@ class DigestSet:
             np.concatenate([one.weights for one in sets]),
         )
 
-    def _between(self, low: float, high: float) -> DigestSet:
+    def between(self, low: float, high: float) -> DigestSet:
         """The digests with low < key ≤ high, as views."""
         a, b = np.searchsorted(self.keys, (low, high), "right")
         first, last = self.offsets[a], self.offsets[b]
@@ -188,7 +208,9 @@ class DigestSet:
             ends = np.append(starts[1:], len(means)) - 1
             heavier = np.add.reduceat(weights, starts)
             # Rounding must not carry a mean past the values it stands for.
-            means = np.clip(np.add.reduceat(means * weights, starts) / heavier, means[starts], means[ends])
+            least, most = means[starts], means[ends]
+            averages = np.clip(np.add.reduceat(means * weights, starts) / heavier, least, most)
+            means = rounded(averages, least, most)
             segment, weights = segment[starts], heavier
             offsets = np.searchsorted(segment, np.arange(len(keys) + 1))
         weight = np.add.reduceat(weights, offsets[:-1])
@@ -221,23 +243,26 @@ class DigestSet:
             self.weights,
         )
 
-    def select(self, which: NDArray[np.bool_]) -> DigestSet:
-        """The digests of a mask over keys."""
-        if which.all():
-            return self
-        sizes = np.diff(self.offsets)
-        mine = np.repeat(which, sizes)
+    def take(self, places: Ints) -> DigestSet:
+        """The digests at ascending places among the keys."""
+        sizes = (self.offsets[1:] - self.offsets[:-1])[places]
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        mine = np.arange(offsets[-1]) + np.repeat(self.offsets[places] - offsets[:-1], sizes)
         return DigestSet(
-            self.keys[which],
-            self.count[which],
-            self.weight[which],
-            self.total[which],
-            self.low[which],
-            self.high[which],
-            np.concatenate(([0], np.cumsum(sizes[which]))),
+            self.keys[places],
+            self.count[places],
+            self.weight[places],
+            self.total[places],
+            self.low[places],
+            self.high[places],
+            offsets,
             self.means[mine],
             self.weights[mine],
         )
+
+    def select(self, which: NDArray[np.bool_]) -> DigestSet:
+        """The digests of a mask over keys."""
+        return self if which.all() else self.take(np.flatnonzero(which))
 
     def averages(self) -> Floats:
         """[k] weighted mean of all values, within [low, high]."""
@@ -248,15 +273,11 @@ class DigestSet:
         if not len(self.keys):
             return np.empty((0, len(qs)))
         sizes = np.diff(self.offsets)
-        ends = np.cumsum(self.weights)
-        starts = ends - self.weights
-        base = np.repeat(starts[self.offsets[:-1]], sizes)
-        whole = np.repeat(self.weight, sizes)
-        below, above = (starts - base) / whole, (ends - base) / whole
+        lower, upper, whole = ranks(self.offsets, self.weights)
+        below, above = lower / whole, upper / whole
         middle = (below + above) / 2
-        step = is_atom(self.offsets, self.weights) & (
-            self.weights > np.repeat(self.weight / self.count, sizes)
-        )
+        step = is_atom(middle, whole, self.weights)
+        step &= self.weights > np.repeat(self.weight / self.count, sizes)
         knot = np.empty(2 * len(self.means))
         knot[0::2], knot[1::2] = np.where(step, below, middle), np.where(step, above, middle)
         value = np.repeat(self.means, 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.sketch import DigestSet
 from stream.slo.registry import OTHER
@@ -18,6 +17,8 @@ from stream.wire.tally import MINUTE_BITS, EndpointKey, Tally
 WINDOWS_S = (60, 300, 3600)
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _QS = tuple(QUANTILES.values())
+AT_ONCE = 50_000
+"""Centroids of the longest window whose records are made in one go."""
 
 
 class Percentiles:
@@ -85,42 +86,55 @@ class Percentiles:
     def at(self, tick_s: int) -> Iterator[Signal]:
         """Records of a whole minute, by topic key, endpoint (the whole service first) and window."""
         minute = tick_s // MINUTE_S
-        found: list[tuple[str, str, int, Signal]] = []
-        services = self._services()
-        for window_s in WINDOWS_S:
-            window = self.minutes.window(minute, window_s // MINUTE_S)
-            if not len(window.keys):
-                continue
-            whole = window.remap(services[window.keys])
-            for digests, named in ((whole, False), (window, True)):
-                for key, value in self._values(digests, named):
+        windows = [(length_s, self.minutes.window(minute, length_s // MINUTE_S)) for length_s in WINDOWS_S]
+        for endpoints in self._groups(windows[-1][1]):
+            found: list[tuple[str, str, int, Signal]] = []
+            for window_s, window in windows:
+                for key, named, value in self._values(window, endpoints):
                     service = f"{key[0]}/{key[1]}"
                     found.append((service, key[2], window_s, _record(key, named, window_s, value, tick_s)))
-        found.sort(key=lambda f: f[:3])
-        yield from (signal for *_, signal in found)
+            found.sort(key=lambda f: f[:3])
+            yield from (signal for *_, signal in found)
         self.minutes.move_to(minute + 1)
         if tick_s % HOUR_S == 0:
             self._forget()
 
-    def _services(self) -> NDArray[np.int64]:
-        """By endpoint: the first endpoint of the same service, which stands for the service."""
-        first: dict[tuple[str, str], int] = {}
-        stands_for = np.zeros(len(self.endpoints), np.int64)
-        for number, key in self.named():
-            stands_for[number] = first.setdefault(key[:2], number)
-        return stands_for
+    def _groups(self, window: DigestSet) -> Iterator[dict[int, int]]:
+        """Services by topic key, some at a time, so that others may run in between: (number of an endpoint →
+        the one that stands for its service). Those of one service are never apart."""
+        heavy = dict(zip(window.keys.tolist(), np.diff(window.offsets).tolist(), strict=True))
+        services: dict[str, list[int]] = {}
+        for number, (namespace, service, _) in self.named():
+            if number in heavy:
+                services.setdefault(f"{namespace}/{service}", []).append(number)
+        group: dict[int, int] = {}
+        centroids = 0
+        for _, numbers in sorted(services.items()):
+            group.update(dict.fromkeys(numbers, numbers[0]))
+            centroids += sum(heavy[number] for number in numbers)
+            if centroids >= AT_ONCE:
+                yield group
+                group, centroids = {}, 0
+        if group:
+            yield group
 
-    def _values(self, digests: DigestSet, named: bool) -> Iterator[tuple[EndpointKey, Sequence[float]]]:
-        quantiles = digests.quantiles(_QS)
-        columns = np.column_stack([digests.count, quantiles, digests.low, digests.high, digests.averages()])
-        for i, row in zip(digests.keys.tolist(), columns.tolist(), strict=True):
-            key = self.endpoints[i]
-            assert key is not None
-            namespace, service, endpoint = key
-            if not named:
-                yield (namespace, service, ""), row
-            elif endpoint:
-                yield (namespace, service, endpoint), row
+    def _values(
+        self, window: DigestSet, endpoints: dict[int, int]
+    ) -> Iterator[tuple[EndpointKey, bool, Sequence[float]]]:
+        """(endpoint, whether it is that alone and not its whole service, numbers of the record)."""
+        wanted = np.array(sorted(endpoints), np.int64)
+        mine = window.take(np.flatnonzero(np.isin(window.keys, wanted, assume_unique=True)))
+        whole = mine.remap(np.array([endpoints[number] for number in mine.keys.tolist()], np.int64))
+        for digests, named in ((whole, False), (mine, True)):
+            quantiles = digests.quantiles(_QS)
+            columns = [digests.count, quantiles, digests.low, digests.high, digests.averages()]
+            for number, row in zip(digests.keys.tolist(), np.column_stack(columns).tolist(), strict=True):
+                key = self.endpoints[number]
+                assert key is not None
+                if not named:
+                    yield (key[0], key[1], ""), False, row
+                elif key[2]:
+                    yield key, True, row
 
 
 def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], tick_s: int) -> Signal:
