@@ -15,10 +15,8 @@ _HEADER = struct.Struct("<BII")
 
 
 def to_bytes(digests: DigestSet | PackedDigests) -> bytes:
-    packed = digests if isinstance(digests, PackedDigests) else PackedDigests.of(digests)
-    ends = packed.ends.astype(np.int64)
-    sizes = np.diff(ends, prepend=0).astype(np.int64)
-    ints = (packed.held_keys, packed.counts, narrow_ints(sizes))
+    packed = digests if isinstance(digests, PackedDigests) else PackedDigests.pack(digests)
+    ints = (packed.held_keys, packed.counts, narrow_ints(packed.sizes))
     floats = (packed.total, packed.low, packed.high, packed.means, packed.weights)
     return b"".join(
         [

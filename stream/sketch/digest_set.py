@@ -23,7 +23,7 @@ processor's caches."""
 
 
 class Mergeable(Protocol):
-    """A set of digests of which runs of keys can be had: a DigestSet, or one at rest."""
+    """A set of digests of which some can be had: a DigestSet, or one at rest."""
 
     def __len__(self) -> int: ...
 
@@ -33,9 +33,32 @@ class Mergeable(Protocol):
     @property
     def centroids(self) -> int: ...
 
+    @property
+    def sizes(self) -> Ints:
+        """[k] centroids of each."""
+        ...
+
     def between(self, low: float, high: float) -> DigestSet:
         """The digests with low < key ≤ high."""
         ...
+
+    def of(self, keys: Ints) -> DigestSet:
+        """The digests of those of the ascending ``keys`` that there are."""
+        ...
+
+
+def places_of(wanted: Ints, keys: Ints) -> Ints:
+    """Where in the ascending ``keys`` those of the ascending ``wanted`` are that are among them."""
+    places = np.searchsorted(keys, wanted)
+    there = places < len(keys)
+    there[there] = keys[places[there]] == wanted[there]
+    return places[there]
+
+
+def gathered(starts: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """Runs of centroids, one after the other: their offsets, and where each centroid comes from."""
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +92,11 @@ class DigestSet:
     @property
     def centroids(self) -> int:
         return len(self.means)
+
+    @property
+    def sizes(self) -> Ints:
+        """[k] centroids of each."""
+        return np.diff(self.offsets).astype(np.int64)
 
     @classmethod
     def empty(cls) -> DigestSet:
@@ -243,11 +271,18 @@ class DigestSet:
             self.weights,
         )
 
-    def take(self, places: Ints) -> DigestSet:
-        """The digests at ascending places among the keys."""
-        sizes = (self.offsets[1:] - self.offsets[:-1])[places]
-        offsets = np.concatenate(([0], np.cumsum(sizes)))
-        mine = np.arange(offsets[-1]) + np.repeat(self.offsets[places] - offsets[:-1], sizes)
+    def of(self, keys: Ints) -> DigestSet:
+        """The digests of those of the ascending ``keys`` that there are."""
+        return self._take(places_of(keys, self.keys))
+
+    def select(self, which: NDArray[np.bool_]) -> DigestSet:
+        """The digests of a mask over keys."""
+        return self if which.all() else self._take(np.flatnonzero(which))
+
+    def _take(self, places: Ints) -> DigestSet:
+        """The digests at ascending places."""
+        starts = self.offsets[places]
+        offsets, mine = gathered(starts, self.offsets[places + 1] - starts)
         return DigestSet(
             self.keys[places],
             self.count[places],
@@ -259,10 +294,6 @@ class DigestSet:
             self.means[mine],
             self.weights[mine],
         )
-
-    def select(self, which: NDArray[np.bool_]) -> DigestSet:
-        """The digests of a mask over keys."""
-        return self if which.all() else self.take(np.flatnonzero(which))
 
     def averages(self) -> Floats:
         """[k] weighted mean of all values, within [low, high]."""

@@ -61,6 +61,15 @@ class Column:
             said[self.missed[a:b].astype(np.int64) - first] = self.exact[a:b]
         return said
 
+    def at(self, places: Ints) -> Floats:
+        """Those at ascending places."""
+        said = _said(self.held[places], self.form)
+        if len(self.missed) and len(places):
+            found = np.minimum(np.searchsorted(places, self.missed), len(places) - 1)
+            here = places[found] == self.missed
+            said[found[here]] = self.exact[here]
+        return said
+
     def to_bytes(self) -> bytes:
         head = np.array([self.form, len(self.missed)], "<u4")
         return b"".join(
@@ -71,7 +80,7 @@ class Column:
 def _held(numbers: Floats, form: int) -> NDArray[np.generic]:
     kind, scale = _FORMS[form]
     if form == len(_FORMS) - 1:
-        return numbers
+        return numbers.copy()  # which may be a view of much more
     # What overflows is found out when it is read back.
     with np.errstate(over="ignore"):
         most = np.iinfo(kind).max >> (form == _WORDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sketch.digest_set import DigestSet
+from stream.sketch.digest_set import DigestSet, gathered, places_of
 from stream.sketch.narrow import Column, Ints, narrow_ints
 
 
@@ -26,7 +26,7 @@ class PackedDigests:
     weights: Column
 
     @classmethod
-    def of(cls, digests: DigestSet) -> PackedDigests:
+    def pack(cls, digests: DigestSet) -> PackedDigests:
         return cls(
             narrow_ints(digests.keys),
             narrow_ints(digests.count),
@@ -47,6 +47,11 @@ class PackedDigests:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     @property
+    def sizes(self) -> Ints:
+        """[k] centroids of each."""
+        return np.diff(self.ends.astype(np.int64), prepend=0).astype(np.int64)
+
+    @property
     def nbytes(self) -> int:
         columns = (self.total, self.low, self.high, self.means, self.weights)
         return sum(c.nbytes for c in (self.held_keys, self.counts, self.ends, *columns))
@@ -55,6 +60,25 @@ class PackedDigests:
         """The digests with low < key ≤ high."""
         a, b = (int(place) for place in np.searchsorted(self.held_keys, (low, high), "right"))
         return self._run(a, b)
+
+    def of(self, keys: Ints) -> DigestSet:
+        """The digests of those of the ascending ``keys`` that there are."""
+        rows = places_of(keys, self.keys)
+        ends = self.ends.astype(np.int64)
+        starts = np.concatenate(([0], ends[:-1]))[rows]
+        offsets, mine = gathered(starts, ends[rows] - starts)
+        weights = self.weights.at(mine)
+        return DigestSet(
+            self.held_keys[rows].astype(np.int64),
+            self.counts[rows].astype(np.int64),
+            np.add.reduceat(weights, offsets[:-1]) if len(rows) else np.empty(0),
+            self.total.at(rows),
+            self.low.at(rows),
+            self.high.at(rows),
+            offsets,
+            self.means.at(mine),
+            weights,
+        )
 
     def unpacked(self) -> DigestSet:
         return self._run(0, len(self))

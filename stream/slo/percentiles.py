@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from stream.sketch import DigestSet
+from stream.sketch import DigestSet, Mergeable
 from stream.slo.registry import OTHER
 from stream.window.minutes import Minutes
 from stream.window.panes import HOUR_S, MINUTE_S
@@ -18,7 +18,7 @@ WINDOWS_S = (60, 300, 3600)
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _QS = tuple(QUANTILES.values())
 AT_ONCE = 50_000
-"""Centroids of the longest window whose records are made in one go."""
+"""Centroids, before merging, of the longest window whose records are made in one go."""
 
 
 class Percentiles:
@@ -85,36 +85,42 @@ class Percentiles:
 
     def at(self, tick_s: int) -> Iterator[Signal]:
         """Records of a whole minute, by topic key, endpoint (the whole service first) and window."""
-        minute = tick_s // MINUTE_S
+        minute, evaluated_at = tick_s // MINUTE_S, format_ms(tick_s * 1000)
         windows = [(length_s, self.minutes.window(minute, length_s // MINUTE_S)) for length_s in WINDOWS_S]
         for endpoints in self._groups(windows[-1][1]):
             found: list[tuple[str, str, int, Signal]] = []
-            for window_s, window in windows:
+            numbers = np.array(sorted(endpoints), np.int64)
+            for window_s, parts in windows:
+                window = DigestSet.merge([part.of(numbers) for part in parts])
                 for key, named, value in self._values(window, endpoints):
                     service = f"{key[0]}/{key[1]}"
-                    found.append((service, key[2], window_s, _record(key, named, window_s, value, tick_s)))
+                    found.append(
+                        (service, key[2], window_s, _record(key, named, window_s, value, evaluated_at))
+                    )
             found.sort(key=lambda f: f[:3])
             yield from (signal for *_, signal in found)
         self.minutes.move_to(minute + 1)
         if tick_s % HOUR_S == 0:
             self._forget()
 
-    def _groups(self, window: DigestSet) -> Iterator[dict[int, int]]:
-        """Services by topic key, some at a time, so that others may run in between: (number of an endpoint →
-        the one that stands for its service). Those of one service are never apart."""
-        heavy = dict(zip(window.keys.tolist(), np.diff(window.offsets).tolist(), strict=True))
+    def _groups(self, window: Sequence[Mergeable]) -> Iterator[dict[int, int]]:
+        """Services by topic key, some at a time, so that what is merged at once has a bound, and others may
+        run in between: (number of an endpoint → the one that stands for its service). The endpoints of one
+        service are never apart."""
+        centroids = np.zeros(len(self.endpoints), np.int64)
+        for part in window:
+            centroids[part.keys] += part.sizes
         services: dict[str, list[int]] = {}
-        for number, (namespace, service, _) in self.named():
-            if number in heavy:
-                services.setdefault(f"{namespace}/{service}", []).append(number)
+        for number in np.flatnonzero(centroids).tolist():
+            key = self.endpoints[number]
+            assert key is not None
+            services.setdefault(f"{key[0]}/{key[1]}", []).append(number)
         group: dict[int, int] = {}
-        centroids = 0
         for _, numbers in sorted(services.items()):
             group.update(dict.fromkeys(numbers, numbers[0]))
-            centroids += sum(heavy[number] for number in numbers)
-            if centroids >= AT_ONCE:
+            if centroids[list(group)].sum() >= AT_ONCE:
                 yield group
-                group, centroids = {}, 0
+                group = {}
         if group:
             yield group
 
@@ -122,10 +128,8 @@ class Percentiles:
         self, window: DigestSet, endpoints: dict[int, int]
     ) -> Iterator[tuple[EndpointKey, bool, Sequence[float]]]:
         """(endpoint, whether it is that alone and not its whole service, numbers of the record)."""
-        wanted = np.array(sorted(endpoints), np.int64)
-        mine = window.take(np.flatnonzero(np.isin(window.keys, wanted, assume_unique=True)))
-        whole = mine.remap(np.array([endpoints[number] for number in mine.keys.tolist()], np.int64))
-        for digests, named in ((whole, False), (mine, True)):
+        whole = window.remap(np.array([endpoints[number] for number in window.keys.tolist()], np.int64))
+        for digests, named in ((whole, False), (window, True)):
             quantiles = digests.quantiles(_QS)
             columns = [digests.count, quantiles, digests.low, digests.high, digests.averages()]
             for number, row in zip(digests.keys.tolist(), np.column_stack(columns).tolist(), strict=True):
@@ -137,7 +141,7 @@ class Percentiles:
                     yield key, True, row
 
 
-def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], tick_s: int) -> Signal:
+def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], evaluated_at: str) -> Signal:
     namespace, service, endpoint = key
     count, *numbers = row
     value: dict[str, object] = {
@@ -148,7 +152,7 @@ def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], 
         "window_s": window_s,
         "count": int(count),
         **dict(zip((*QUANTILES, "min", "max", "mean"), numbers, strict=True)),
-        "evaluated_at": format_ms(tick_s * 1000),
+        "evaluated_at": evaluated_at,
     }
     service_key = f"{namespace}/{service}|{window_s}"
     return Signal("latency-percentiles", f"{service_key}|{endpoint}" if named else service_key, value)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sketch import DigestSet, PackedDigests
+from stream.sketch import DigestSet, Mergeable, PackedDigests
 from stream.wire.tally import MINUTE_BITS
 
 KEPT = 60
@@ -48,7 +48,7 @@ class _Pile:
     def packed(self) -> PackedDigests:
         if self._fresh or self._packed is None:
             parts = [self._packed] if self._packed is not None else []
-            self._packed = PackedDigests.of(DigestSet.merge([*parts, *self._fresh]))
+            self._packed = PackedDigests.pack(DigestSet.merge([*parts, *self._fresh]))
             self._fresh = []
         return self._packed
 
@@ -87,16 +87,12 @@ class Minutes:
                 pile.add(digests)
         self.dirty.add(minute)
 
-    def window(self, end: int, length: int) -> DigestSet:
-        """Digests by endpoint over the minutes [end − length, end)."""
-        parts = self._hour(end) if length == KEPT else self._minutes(end - length, end)
-        opened = (
-            digests
-            for by_minute in self._open.values()
-            for minute, digests in by_minute.items()
-            if end - length <= minute < end
-        )
-        return DigestSet.merge([*parts, *opened])
+    def window(self, end: int, length: int) -> list[Mergeable]:
+        """Sets that make up the digests by endpoint over the minutes [end − length, end), once merged."""
+        parts: list[Mergeable] = [*(self._hour(end) if length == KEPT else self._minutes(end - length, end))]
+        for by_minute in self._open.values():
+            parts += [digests for minute, digests in by_minute.items() if end - length <= minute < end]
+        return parts
 
     def _minutes(self, first: int, last: int) -> list[PackedDigests]:
         return [self._folded[minute].packed() for minute in range(first, last) if minute in self._folded]
@@ -120,7 +116,7 @@ class Minutes:
             parts = [*self._minutes(first, longest[0]), self._spans[longest].packed()]
             first = longest[1]
         parts += self._minutes(first, last)
-        return _Pile(PackedDigests.of(DigestSet.merge(parts)))
+        return _Pile(PackedDigests.pack(DigestSet.merge(parts)))
 
     def move_to(self, minute: int) -> None:
         """Forget what no window ending at this minute or later covers."""
