@@ -7,7 +7,8 @@ An hour's window is merged anew each minute, but not from sixty minutes:
 
     left     middle: 50 minutes            run: 1 to 10 minutes
     ├─┬─┬─┬─┼────────────────────────────┼────────────┤
-            merged once in ten minutes     grows by one minute at a time, then becomes part of the next middle
+            merged once in ten minutes     grows by a minute at a time; then it is part of the next
+                                           middle, with the forty minutes before it
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from stream.wire.tally import MINUTE_BITS
 KEPT = 60
 """Minutes that the longest published window covers."""
 BLOCK = 10
+HALF = 20
+AHEAD = (3, 6)
+"""So many minutes into a run, one and the other half of what precedes it in the next middle are merged: else
+that would be the work of one minute."""
 FRESH = 10
 """Sets that may wait to be merged into what is packed."""
 
@@ -66,7 +71,7 @@ class Minutes:
         self._open: dict[int, dict[int, DigestSet]] = {}
         """source → minute → digests of the source's open chunk."""
         self._spans: dict[Span, _Pile] = {}
-        """What is folded of several minutes: the newest middle and run."""
+        """What is folded of several minutes: the newest middle and run, and what is merged ahead."""
         self._oldest = -(2**62)
 
     def open(self, source: int, digests: DigestSet) -> None:
@@ -89,34 +94,37 @@ class Minutes:
 
     def window(self, end: int, length: int) -> list[Mergeable]:
         """Sets that make up the digests by endpoint over the minutes [end − length, end), once merged."""
-        parts: list[Mergeable] = [*(self._hour(end) if length == KEPT else self._minutes(end - length, end))]
+        parts: list[Mergeable] = [*(self._hour(end) if length == KEPT else self._parts(end - length, end))]
         for by_minute in self._open.values():
             parts += [digests for minute, digests in by_minute.items() if end - length <= minute < end]
         return parts
 
-    def _minutes(self, first: int, last: int) -> list[PackedDigests]:
-        return [self._folded[minute].packed() for minute in range(first, last) if minute in self._folded]
-
     def _hour(self, end: int) -> list[PackedDigests]:
         start = (end - 1) // BLOCK * BLOCK
         middle, run = (start + BLOCK - KEPT, start), (start, end)
-        piles = {middle: self._span(middle), run: self._span(run)}
-        self._spans = piles
-        return [*self._minutes(end - KEPT, middle[0]), *(pile.packed() for pile in piles.values())]
+        halves = (middle[0] + BLOCK, start - HALF), (start - HALF, start)
+        ahead = [half for half, due in zip(halves, AHEAD, strict=True) if end - start >= due]
+        self._spans = {span: self._span(*span) for span in (middle, run, *ahead)}
+        spans = (self._spans[span].packed() for span in (middle, run))
+        return [*self._parts(end - KEPT, middle[0]), *spans]
 
-    def _span(self, span: Span) -> _Pile:
-        """Merged from the longest one within it that is known, and from the minutes beside that."""
-        if span in self._spans:
-            return self._spans[span]
-        first, last = span
-        within = [known for known in self._spans if first <= known[0] and known[1] <= last]
-        parts = []
-        if within:
-            longest = max(within, key=lambda known: known[1] - known[0])
-            parts = [*self._minutes(first, longest[0]), self._spans[longest].packed()]
-            first = longest[1]
-        parts += self._minutes(first, last)
-        return _Pile(PackedDigests.pack(DigestSet.merge(parts)))
+    def _span(self, first: int, last: int) -> _Pile:
+        known = self._spans.get((first, last))
+        return known or _Pile(PackedDigests.pack(DigestSet.merge(self._parts(first, last))))
+
+    def _parts(self, first: int, last: int) -> list[PackedDigests]:
+        """What is folded of these minutes, of several at once where that is merged already."""
+        merged = {span[0]: span for span in sorted(self._spans) if first <= span[0] and span[1] <= last}
+        parts, minute = [], first
+        while minute < last:
+            if minute in merged:
+                parts.append(self._spans[merged[minute]].packed())
+                minute = merged[minute][1]
+                continue
+            if minute in self._folded:
+                parts.append(self._folded[minute].packed())
+            minute += 1
+        return parts
 
     def move_to(self, minute: int) -> None:
         """Forget what no window ending at this minute or later covers."""

@@ -69,16 +69,17 @@ def tree(values: Values) -> DigestSet:
 
 
 def as_the_product(values: Values) -> DigestSet:
-    """Chunks → minutes → a run of ten that grows minute by minute → fifty minutes → an hour; at rest
-    all of it is packed."""
+    """Chunks → minutes → a run of ten that grows minute by minute → fifty, with two of twenty → an hour;
+    at rest all of it is packed."""
     minutes = [packed(merged(np.array_split(m, 3))) for m in np.array_split(values, 60) if len(m)]
-    left, rest, runs = minutes[:4], minutes[4:44], (minutes[44:54], minutes[54:])
+    left, halves, runs = minutes[:4], (minutes[4:24], minutes[24:44]), (minutes[44:54], minutes[54:])
     first, last = DigestSet.empty(), DigestSet.empty()
     for minute in runs[0]:
         first = packed(DigestSet.merge([first, minute]))
     for minute in runs[1]:
         last = packed(DigestSet.merge([last, minute]))
-    return DigestSet.merge([*left, packed(DigestSet.merge([*rest, first])), last])
+    middle = packed(DigestSet.merge([*(packed(DigestSet.merge(half)) for half in halves), first]))
+    return DigestSet.merge([*left, middle, last])
 
 
 def packed(digests: DigestSet) -> DigestSet:
