@@ -21,6 +21,7 @@ _WORDS = 3
 _DECIMAL = np.uint32(1 << 31)
 """A word is a float32, whose sign is never set, or with this bit a number of thousandths."""
 _MISS_BYTES = 12
+_FEW = 12
 _INTS = ("<u1", "<u2", "<u4", "<i8")
 
 
@@ -38,7 +39,7 @@ class Column:
     @classmethod
     def of(cls, numbers: Floats) -> Column:
         best: Column | None = None
-        for form in range(len(_FORMS)):
+        for form in _promising(numbers):
             held = _held(numbers, form)
             missed = np.flatnonzero(_said(held, form) != numbers)
             column = cls(form, held, missed.astype(np.uint32), numbers[missed])
@@ -48,6 +49,11 @@ class Column:
                 break
         assert best is not None
         return best
+
+    @classmethod
+    def plain(cls, numbers: Floats) -> Column:
+        """Floats as they are, where nothing else is to be expected."""
+        return cls(len(_FORMS) - 1, numbers.copy(), np.empty(0, np.uint32), np.empty(0))
 
     @property
     def nbytes(self) -> int:
@@ -77,6 +83,22 @@ class Column:
         )
 
 
+def _promising(numbers: Floats) -> list[int]:
+    """Forms that hold most of a few of the numbers, and floats as they are: each takes time to try on all."""
+    few = numbers[:: len(numbers) // _FEW + 1]
+    promising = []
+    for form, (kind, scale) in enumerate(_FORMS[:-1]):
+        most = (np.iinfo(kind).max >> (form == _WORDS)) / scale
+        fits = [x <= most and round(x * scale) / scale == x for x in few.tolist()]
+        if 2 * sum(fits) >= len(fits):
+            promising.append(form)
+    with np.errstate(over="ignore"):
+        singles = np.count_nonzero(few.astype(np.float32) == few)
+    if _WORDS not in promising and 2 * singles >= len(few):
+        promising.append(_WORDS)
+    return [*promising, len(_FORMS) - 1]
+
+
 def _held(numbers: Floats, form: int) -> NDArray[np.generic]:
     kind, scale = _FORMS[form]
     if form == len(_FORMS) - 1:
@@ -84,7 +106,7 @@ def _held(numbers: Floats, form: int) -> NDArray[np.generic]:
     # What overflows is found out when it is read back.
     with np.errstate(over="ignore"):
         most = np.iinfo(kind).max >> (form == _WORDS)
-        scaled = np.clip(np.rint(numbers * scale), 0, most).astype(kind)
+        scaled = np.minimum(np.rint(numbers * scale), most).astype(kind)
         if form != _WORDS:
             return scaled
         single = numbers.astype("<f4")

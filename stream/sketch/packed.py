@@ -31,8 +31,8 @@ class PackedDigests:
             narrow_ints(digests.keys),
             narrow_ints(digests.count),
             digests.offsets[1:].astype(np.uint32),
-            *(Column.of(c) for c in (digests.total, digests.low, digests.high)),
-            *(Column.of(c) for c in (digests.means, digests.weights)),
+            Column.plain(digests.total),
+            *(Column.of(c) for c in (digests.low, digests.high, digests.means, digests.weights)),
         )
 
     def __len__(self) -> int:
