@@ -1,4 +1,4 @@
-"""Digests as bytes: a version, two lengths, then the columns. Never pickled."""
+"""Digests as bytes: a version, two lengths, then the columns as they are at rest. Never pickled."""
 
 from __future__ import annotations
 
@@ -6,63 +6,71 @@ import struct
 
 import numpy as np
 
-from stream.sketch.digest_set import DigestSet, Floats, Ints
+from stream.sketch.digest_set import DigestSet
+from stream.sketch.narrow import Reader, ints_to_bytes, narrow_ints
+from stream.sketch.packed import PackedDigests
 
-VERSION = 1
-_HEADER = struct.Struct("<B?II")
-_PER_KEY = (("keys", "<i8"), ("count", "<i8"), ("total", "<f8"), ("low", "<f8"), ("high", "<f8"))
+VERSION = 2
+_HEADER = struct.Struct("<BII")
 
 
-def to_bytes(digests: DigestSet) -> bytes:
-    """Little-endian columns: 44 bytes a digest, 12 a centroid; 16 where weights are no single floats."""
-    single = digests.weights.astype("<f4")
-    wide = bool((single != digests.weights).any())
-    parts = [_HEADER.pack(VERSION, wide, len(digests.keys), len(digests.means))]
-    parts += [getattr(digests, name).astype(kind).tobytes() for name, kind in _PER_KEY]
-    parts.append(np.diff(digests.offsets).astype("<u4").tobytes())
-    parts.append(digests.means.astype("<f8").tobytes())
-    parts.append((digests.weights.astype("<f8") if wide else single).tobytes())
-    return b"".join(parts)
+def to_bytes(digests: DigestSet | PackedDigests) -> bytes:
+    packed = digests if isinstance(digests, PackedDigests) else PackedDigests.pack(digests)
+    ints = (packed.held_keys, packed.counts, narrow_ints(packed.sizes))
+    floats = (packed.total, packed.low, packed.high, packed.means, packed.weights)
+    return b"".join(
+        [
+            _HEADER.pack(VERSION, len(packed), packed.centroids),
+            *map(ints_to_bytes, ints),
+            *(column.to_bytes() for column in floats),
+        ]
+    )
 
 
 def from_bytes(data: bytes) -> DigestSet:
     """Raises ValueError when the bytes are not what :func:`to_bytes` writes."""
+    return _read(data)[1]
+
+
+def packed_from_bytes(data: bytes) -> PackedDigests:
+    """As :func:`from_bytes`, at rest: it looks at ``data`` and keeps it."""
+    return _read(data)[0]
+
+
+def _read(data: bytes) -> tuple[PackedDigests, DigestSet]:
     if len(data) < _HEADER.size:
         raise ValueError(f"{len(data)} bytes are no digests")
-    version, wide, k, n = _HEADER.unpack_from(data)
+    version, k, n = _HEADER.unpack_from(data)
     if version != VERSION:
         raise ValueError(f"digests of version {version}, expected {VERSION}")
-    if len(data) != _HEADER.size + 44 * k + (16 if wide else 12) * n:
-        raise ValueError(f"{len(data)} bytes do not hold {k} digests of {n} centroids")
-    place = _HEADER.size
-
-    def column(kind: str, length: int) -> bytes:
-        nonlocal place
-        start, place = place, place + np.dtype(kind).itemsize * length
-        return data[start:place]
-
-    def ints(kind: str, length: int) -> Ints:
-        return np.frombuffer(column(kind, length), kind).astype(np.int64)
-
-    def floats(length: int, kind: str = "<f8") -> Floats:
-        return np.frombuffer(column(kind, length), kind).astype(np.float64)
-
-    keys, count = ints("<i8", k), ints("<i8", k)
-    total, low, high = floats(k), floats(k), floats(k)
-    sizes = ints("<u4", k)
-    means, weights = floats(n), floats(n, "<f8" if wide else "<f4")
-    offsets = np.concatenate(([0], np.cumsum(sizes)))
-    sound = (
-        offsets[-1] == n
-        and (sizes > 0).all()
-        and (keys[1:] > keys[:-1]).all()
-        and (count > 0).all()
-        and all(np.isfinite(c).all() for c in (total, low, high, means, weights))
-        and (weights > 0).all()
-        and (low <= high).all()
-        and (np.diff(means)[np.diff(np.repeat(np.arange(k), sizes)) == 0] >= 0).all()
+    reader = Reader(data, _HEADER.size)
+    keys, counts = reader.ints(k), reader.ints(k)
+    sizes = reader.ints(k).astype(np.int64)
+    if not (sizes > 0).all() or (sizes > n).any() or int(sizes.sum()) != n:
+        raise ValueError(f"the sizes of {k} digests do not add up to {n} centroids")
+    packed = PackedDigests(
+        keys,
+        counts,
+        np.cumsum(sizes).astype(np.uint32),
+        *(reader.column(k) for _ in range(3)),
+        *(reader.column(n) for _ in range(2)),
     )
-    if not sound:
+    if reader.place != len(data):
+        raise ValueError(f"{len(data)} bytes are too many for {k} digests of {n} centroids")
+    digests = packed.unpacked()
+    if not _sound(digests):
         raise ValueError("the digests' columns contradict one another")
-    weight = np.add.reduceat(weights, offsets[:-1]) if k else np.empty(0)
-    return DigestSet(keys, count, weight, total, low, high, offsets, means, weights)
+    return packed, digests
+
+
+def _sound(digests: DigestSet) -> bool:
+    columns = (digests.total, digests.low, digests.high, digests.means, digests.weights)
+    segment = np.repeat(np.arange(len(digests)), np.diff(digests.offsets))
+    return bool(
+        (digests.keys[1:] > digests.keys[:-1]).all()
+        and (digests.count > 0).all()
+        and all(np.isfinite(c).all() for c in columns)
+        and (digests.weights > 0).all()
+        and (digests.low <= digests.high).all()
+        and (np.diff(digests.means)[np.diff(segment) == 0] >= 0).all()
+    )

@@ -25,6 +25,8 @@ COARSE = 0.4
 """Ranks below are not published."""
 EXACT = 64
 """A digest of no more distinct values than this keeps them all."""
+ROUNDING = 1 / 32
+"""Of a cluster's spread: by so much its mean may move to become a float32, which takes half the room."""
 
 
 def ranks(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -40,10 +42,14 @@ def ranks(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDA
     return starts - base, ends - base, whole
 
 
-def is_atom(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Centroids heavier than any cluster gets: many equal values, never merged with their neighbours."""
-    lower, upper, whole = ranks(offsets, weights)
-    q = np.clip((lower + upper) / (2 * whole), 0, 1)
+def is_atom(
+    q: NDArray[np.float64], whole: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Centroids heavier than any cluster gets: many equal values, never merged with their neighbours.
+
+    ``q``: the rank of their middle, in [0, 1]; ``whole``: the weight of their digest.
+    """
+    q = np.clip(q, 0, 1)
     centre = CENTRE_WIDTH * np.sqrt(q * (1 - q))
     tail = TAIL_WIDTH * (1 - q) * np.maximum(q, 0.5)
     widest = np.where(q < COARSE, tail, np.minimum(centre, tail))
@@ -70,8 +76,9 @@ def cluster_starts(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> 
     if (sizes <= EXACT).all():
         return np.ones(len(weights), np.bool_)
     lower, upper, whole = ranks(offsets, weights)
-    cluster = np.floor(scale((lower + upper) / (2 * whole)))
-    heavy = is_atom(offsets, weights)
+    middle = (lower + upper) / (2 * whole)
+    cluster = np.floor(scale(middle))
+    heavy = is_atom(middle, whole, weights)
     starts = np.ones(len(weights), np.bool_)
     np.not_equal(cluster[1:], cluster[:-1], out=starts[1:])
     starts |= heavy
@@ -81,3 +88,17 @@ def cluster_starts(offsets: NDArray[np.int64], weights: NDArray[np.float64]) -> 
     starts[offsets[:-1][sizes > 1] + 1] = True
     starts[offsets[1:] - 1] = True
     return starts
+
+
+def rounded(
+    means: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Means of clusters of values from ``low`` to ``high``, as float32 where that is fine enough.
+
+    Single values, and many equal ones, stay what they are: a rank may hang on each of their bits, and
+    latencies are mostly short decimals, which need little room anyway (``narrow.py``).
+    """
+    with np.errstate(over="ignore"):
+        single = means.astype(np.float32).astype(np.float64)
+    fine = (np.abs(single - means) <= ROUNDING * (high - low)) & (single >= low) & (single <= high)
+    return np.where(fine, single, means)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.sketch.compress import cluster_starts, is_atom
+from stream.sketch.compress import cluster_starts, is_atom, ranks, rounded
 from stream.sketch.order import segmented_order
 
 Ints = NDArray[np.int64]
@@ -19,6 +20,45 @@ Floats = NDArray[np.float64]
 _AT_ONCE = 50_000
 """Centroids that are merged in one go: more of them take more memory than a merge is worth, and leave the
 processor's caches."""
+
+
+class Mergeable(Protocol):
+    """A set of digests of which some can be had: a DigestSet, or one at rest."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def keys(self) -> Ints: ...
+
+    @property
+    def centroids(self) -> int: ...
+
+    @property
+    def sizes(self) -> Ints:
+        """[k] centroids of each."""
+        ...
+
+    def between(self, low: float, high: float) -> DigestSet:
+        """The digests with low < key ≤ high."""
+        ...
+
+    def of(self, keys: Ints) -> DigestSet:
+        """The digests of those of the ascending ``keys`` that there are."""
+        ...
+
+
+def places_of(wanted: Ints, keys: Ints) -> Ints:
+    """Where in the ascending ``keys`` those of the ascending ``wanted`` are that are among them."""
+    places = np.searchsorted(keys, wanted)
+    there = places < len(keys)
+    there[there] = keys[places[there]] == wanted[there]
+    return places[there]
+
+
+def gathered(starts: Ints, sizes: Ints) -> tuple[Ints, Ints]:
+    """Runs of centroids, one after the other: their offsets, and where each centroid comes from."""
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +88,15 @@ class DigestSet:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def centroids(self) -> int:
+        return len(self.means)
+
+    @property
+    def sizes(self) -> Ints:
+        """[k] centroids of each."""
+        return np.diff(self.offsets).astype(np.int64)
 
     @classmethod
     def empty(cls) -> DigestSet:
@@ -80,18 +129,17 @@ class DigestSet:
         )
 
     @classmethod
-    def merge(cls, sets: Sequence[DigestSet]) -> DigestSet:
+    def merge(cls, sets: Sequence[Mergeable]) -> DigestSet:
         """The union of keys, digests of equal keys merged; the order of ``sets`` does not matter."""
-        sets = [one for one in sets if len(one.keys)]
-        if len(sets) <= 1:
-            return sets[0] if sets else cls.empty()
-        if (shares := sum(len(one.means) for one in sets) // _AT_ONCE + 1) > 1:
-            edges = np.unique(
-                np.quantile(np.concatenate([one.keys for one in sets]), np.arange(1, shares) / shares)
-            )
-            spans = pairwise([-np.inf, *edges, np.inf])
-            return cls._joined([cls._merge_at_once([o._between(*span) for o in sets]) for span in spans])
-        return cls._merge_at_once(sets)
+        sets = [one for one in sets if len(one)]
+        shares = sum(one.centroids for one in sets) // _AT_ONCE + 1
+        edges: list[float] = []
+        if len(sets) > 1 and shares > 1:
+            keys = np.concatenate([one.keys for one in sets])
+            edges = np.unique(np.quantile(keys, np.arange(1, shares) / shares)).tolist()
+        spans = pairwise([-np.inf, *edges, np.inf])
+        parts = [cls._merge_at_once([one.between(*span) for one in sets]) for span in spans]
+        return parts[0] if len(parts) == 1 else cls._joined(parts)
 
     @classmethod
     def _merge_at_once(cls, sets: Sequence[DigestSet]) -> DigestSet:
@@ -110,7 +158,7 @@ class DigestSet:
             np.concatenate([one.weights for one in sets]),
         )
 
-    def _between(self, low: float, high: float) -> DigestSet:
+    def between(self, low: float, high: float) -> DigestSet:
         """The digests with low < key ≤ high, as views."""
         a, b = np.searchsorted(self.keys, (low, high), "right")
         first, last = self.offsets[a], self.offsets[b]
@@ -188,7 +236,9 @@ class DigestSet:
             ends = np.append(starts[1:], len(means)) - 1
             heavier = np.add.reduceat(weights, starts)
             # Rounding must not carry a mean past the values it stands for.
-            means = np.clip(np.add.reduceat(means * weights, starts) / heavier, means[starts], means[ends])
+            least, most = means[starts], means[ends]
+            averages = np.clip(np.add.reduceat(means * weights, starts) / heavier, least, most)
+            means = rounded(averages, least, most)
             segment, weights = segment[starts], heavier
             offsets = np.searchsorted(segment, np.arange(len(keys) + 1))
         weight = np.add.reduceat(weights, offsets[:-1])
@@ -221,20 +271,26 @@ class DigestSet:
             self.weights,
         )
 
+    def of(self, keys: Ints) -> DigestSet:
+        """The digests of those of the ascending ``keys`` that there are."""
+        return self._take(places_of(keys, self.keys))
+
     def select(self, which: NDArray[np.bool_]) -> DigestSet:
         """The digests of a mask over keys."""
-        if which.all():
-            return self
-        sizes = np.diff(self.offsets)
-        mine = np.repeat(which, sizes)
+        return self if which.all() else self._take(np.flatnonzero(which))
+
+    def _take(self, places: Ints) -> DigestSet:
+        """The digests at ascending places."""
+        starts = self.offsets[places]
+        offsets, mine = gathered(starts, self.offsets[places + 1] - starts)
         return DigestSet(
-            self.keys[which],
-            self.count[which],
-            self.weight[which],
-            self.total[which],
-            self.low[which],
-            self.high[which],
-            np.concatenate(([0], np.cumsum(sizes[which]))),
+            self.keys[places],
+            self.count[places],
+            self.weight[places],
+            self.total[places],
+            self.low[places],
+            self.high[places],
+            offsets,
             self.means[mine],
             self.weights[mine],
         )
@@ -248,15 +304,11 @@ class DigestSet:
         if not len(self.keys):
             return np.empty((0, len(qs)))
         sizes = np.diff(self.offsets)
-        ends = np.cumsum(self.weights)
-        starts = ends - self.weights
-        base = np.repeat(starts[self.offsets[:-1]], sizes)
-        whole = np.repeat(self.weight, sizes)
-        below, above = (starts - base) / whole, (ends - base) / whole
+        lower, upper, whole = ranks(self.offsets, self.weights)
+        below, above = lower / whole, upper / whole
         middle = (below + above) / 2
-        step = is_atom(self.offsets, self.weights) & (
-            self.weights > np.repeat(self.weight / self.count, sizes)
-        )
+        step = is_atom(middle, whole, self.weights)
+        step &= self.weights > np.repeat(self.weight / self.count, sizes)
         knot = np.empty(2 * len(self.means))
         knot[0::2], knot[1::2] = np.where(step, below, middle), np.where(step, above, middle)
         value = np.repeat(self.means, 2)

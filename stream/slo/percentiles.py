@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stream.sketch import DigestSet
+from stream.sketch import DigestSet, Mergeable
 from stream.slo.registry import OTHER
 from stream.window.minutes import Minutes
 from stream.window.panes import HOUR_S, MINUTE_S
@@ -18,6 +17,8 @@ from stream.wire.tally import MINUTE_BITS, EndpointKey, Tally
 WINDOWS_S = (60, 300, 3600)
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _QS = tuple(QUANTILES.values())
+AT_ONCE = 50_000
+"""Centroids, before merging, of the longest window whose records are made in one go."""
 
 
 class Percentiles:
@@ -84,46 +85,63 @@ class Percentiles:
 
     def at(self, tick_s: int) -> Iterator[Signal]:
         """Records of a whole minute, by topic key, endpoint (the whole service first) and window."""
-        minute = tick_s // MINUTE_S
-        found: list[tuple[str, str, int, Signal]] = []
-        services = self._services()
-        for window_s in WINDOWS_S:
-            window = self.minutes.window(minute, window_s // MINUTE_S)
-            if not len(window.keys):
-                continue
-            whole = window.remap(services[window.keys])
-            for digests, named in ((whole, False), (window, True)):
-                for key, value in self._values(digests, named):
+        minute, evaluated_at = tick_s // MINUTE_S, format_ms(tick_s * 1000)
+        windows = [(length_s, self.minutes.window(minute, length_s // MINUTE_S)) for length_s in WINDOWS_S]
+        for endpoints in self._groups(windows[-1][1]):
+            found: list[tuple[str, str, int, Signal]] = []
+            numbers = np.array(sorted(endpoints), np.int64)
+            for window_s, parts in windows:
+                window = DigestSet.merge([part.of(numbers) for part in parts])
+                for key, named, value in self._values(window, endpoints):
                     service = f"{key[0]}/{key[1]}"
-                    found.append((service, key[2], window_s, _record(key, named, window_s, value, tick_s)))
-        found.sort(key=lambda f: f[:3])
-        yield from (signal for *_, signal in found)
+                    found.append(
+                        (service, key[2], window_s, _record(key, named, window_s, value, evaluated_at))
+                    )
+            found.sort(key=lambda f: f[:3])
+            yield from (signal for *_, signal in found)
         self.minutes.move_to(minute + 1)
         if tick_s % HOUR_S == 0:
             self._forget()
 
-    def _services(self) -> NDArray[np.int64]:
-        """By endpoint: the first endpoint of the same service, which stands for the service."""
-        first: dict[tuple[str, str], int] = {}
-        stands_for = np.zeros(len(self.endpoints), np.int64)
-        for number, key in self.named():
-            stands_for[number] = first.setdefault(key[:2], number)
-        return stands_for
-
-    def _values(self, digests: DigestSet, named: bool) -> Iterator[tuple[EndpointKey, Sequence[float]]]:
-        quantiles = digests.quantiles(_QS)
-        columns = np.column_stack([digests.count, quantiles, digests.low, digests.high, digests.averages()])
-        for i, row in zip(digests.keys.tolist(), columns.tolist(), strict=True):
-            key = self.endpoints[i]
+    def _groups(self, window: Sequence[Mergeable]) -> Iterator[dict[int, int]]:
+        """Services by topic key, some at a time, so that what is merged at once has a bound, and others may
+        run in between: (number of an endpoint → the one that stands for its service). The endpoints of one
+        service are never apart."""
+        centroids = np.zeros(len(self.endpoints), np.int64)
+        for part in window:
+            centroids[part.keys] += part.sizes
+        services: dict[str, list[int]] = {}
+        for number in np.flatnonzero(centroids).tolist():
+            key = self.endpoints[number]
             assert key is not None
-            namespace, service, endpoint = key
-            if not named:
-                yield (namespace, service, ""), row
-            elif endpoint:
-                yield (namespace, service, endpoint), row
+            services.setdefault(f"{key[0]}/{key[1]}", []).append(number)
+        group: dict[int, int] = {}
+        for _, numbers in sorted(services.items()):
+            group.update(dict.fromkeys(numbers, numbers[0]))
+            if centroids[list(group)].sum() >= AT_ONCE:
+                yield group
+                group = {}
+        if group:
+            yield group
+
+    def _values(
+        self, window: DigestSet, endpoints: dict[int, int]
+    ) -> Iterator[tuple[EndpointKey, bool, Sequence[float]]]:
+        """(endpoint, whether it is that alone and not its whole service, numbers of the record)."""
+        whole = window.remap(np.array([endpoints[number] for number in window.keys.tolist()], np.int64))
+        for digests, named in ((whole, False), (window, True)):
+            quantiles = digests.quantiles(_QS)
+            columns = [digests.count, quantiles, digests.low, digests.high, digests.averages()]
+            for number, row in zip(digests.keys.tolist(), np.column_stack(columns).tolist(), strict=True):
+                key = self.endpoints[number]
+                assert key is not None
+                if not named:
+                    yield (key[0], key[1], ""), False, row
+                elif key[2]:
+                    yield key, True, row
 
 
-def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], tick_s: int) -> Signal:
+def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], evaluated_at: str) -> Signal:
     namespace, service, endpoint = key
     count, *numbers = row
     value: dict[str, object] = {
@@ -134,7 +152,7 @@ def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], 
         "window_s": window_s,
         "count": int(count),
         **dict(zip((*QUANTILES, "min", "max", "mean"), numbers, strict=True)),
-        "evaluated_at": format_ms(tick_s * 1000),
+        "evaluated_at": evaluated_at,
     }
     service_key = f"{namespace}/{service}|{window_s}"
     return Signal("latency-percentiles", f"{service_key}|{endpoint}" if named else service_key, value)

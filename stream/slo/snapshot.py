@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from stream.model.objective import PANE_S, Calendar
-from stream.sketch import from_bytes, to_bytes
+from stream.sketch import packed_from_bytes, to_bytes
 from stream.slo.alerts import Alert, State
 from stream.slo.catalog import Catalog, counting_key
 from stream.slo.contribution import VersionSeen
@@ -157,7 +157,7 @@ class _Restorer:
                 case "hist":
                     self._history(int(place[0]), int(place[1]), decode(state.HistoryRecord, value))
                 case "digest":
-                    shard.percentiles.minutes.add(int(place[0]), from_bytes(value))
+                    shard.percentiles.minutes.add(int(place[0]), packed_from_bytes(value))
                 case "pair":
                     self._pair(int(place[0]), decode(state.PairRecord, value))
                 case "endpoint":

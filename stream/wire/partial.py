@@ -12,7 +12,7 @@ from stream.sketch import from_bytes, to_bytes
 from stream.wire.columns import pack, unpack
 from stream.wire.tally import Tally
 
-VERSION = 2
+VERSION = 3
 
 _COLUMNS = (
     "entry_series",

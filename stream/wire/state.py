@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):

@@ -14,7 +14,7 @@ import pytest
 from fastdigest import TDigest
 from numpy.typing import NDArray
 
-from stream.sketch import DigestSet, to_bytes
+from stream.sketch import DigestSet, PackedDigests, to_bytes
 
 QS = (0.5, 0.9, 0.95, 0.99, 0.999)
 BOUND = 0.05
@@ -69,10 +69,21 @@ def tree(values: Values) -> DigestSet:
 
 
 def as_the_product(values: Values) -> DigestSet:
-    """Chunks → minutes → blocks of ten minutes → an hour → the service."""
-    minutes = [merged(np.array_split(m, 3)) for m in np.array_split(values, 60) if len(m)]
-    blocks = [DigestSet.merge(minutes[i : i + 10]) for i in range(0, len(minutes), 10)]
-    return DigestSet.merge([DigestSet.merge(blocks[:3]), DigestSet.merge(blocks[3:])])
+    """Chunks → minutes → a run of ten that grows minute by minute → fifty, with two of twenty → an hour;
+    at rest all of it is packed."""
+    minutes = [packed(merged(np.array_split(m, 3))) for m in np.array_split(values, 60) if len(m)]
+    left, halves, runs = minutes[:4], (minutes[4:24], minutes[24:44]), (minutes[44:54], minutes[54:])
+    first, last = DigestSet.empty(), DigestSet.empty()
+    for minute in runs[0]:
+        first = packed(DigestSet.merge([first, minute]))
+    for minute in runs[1]:
+        last = packed(DigestSet.merge([last, minute]))
+    middle = packed(DigestSet.merge([*(packed(DigestSet.merge(half)) for half in halves), first]))
+    return DigestSet.merge([*left, middle, last])
+
+
+def packed(digests: DigestSet) -> DigestSet:
+    return PackedDigests.pack(digests).unpacked()
 
 
 def shuffled(values: Values) -> DigestSet:

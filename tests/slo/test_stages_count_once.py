@@ -23,6 +23,7 @@ from stream.model.objective import (
     Rolling,
     Slices,
 )
+from stream.sketch import DigestSet
 from stream.slo.catalog import Catalog, partition_of
 from stream.slo.intake import Intake, Refused, Sending
 from stream.slo.keeper import Keeper
@@ -298,7 +299,7 @@ def check_history(keeper: Keeper, row: int, events: list[Event], tick_s: int) ->
 def check_digests(keeper: Keeper, p: int, events: list[Event]) -> None:
     minutes = keeper.shard.percentiles.minutes
     end = START_MS // 60_000 + 45
-    window = minutes.window(end, 60)
+    window = DigestSet.merge(minutes.window(end, 60))
     names = dict(keeper.shard.percentiles.named())
     got = {names[key]: count for key, count in zip(window.keys.tolist(), window.count.tolist(), strict=True)}
     assert got == Counter(

@@ -34,6 +34,10 @@ def summary(found: DigestSet) -> dict[int, tuple[int, float, float, float]]:
     return dict(zip(found.keys.tolist(), zip(*(c.tolist() for c in columns), strict=True), strict=True))
 
 
+def merged(minutes: Minutes, end: int, length: int) -> DigestSet:
+    return DigestSet.merge(minutes.window(end, length))
+
+
 def added_up(values: list[Value], end: int, length: int) -> dict[int, tuple[int, float, float, float]]:
     by_endpoint: dict[int, list[float]] = defaultdict(list)
     for minute, endpoint, value in values:
@@ -95,7 +99,7 @@ def test_a_window_holds_every_folded_value_and_the_newest_of_every_open_chunk(
                     if end - length < now - KEPT:
                         continue
                     everything = folded + [v for one in opened.values() for v in one]
-                    got = summary(minutes.window(end, length))
+                    got = summary(merged(minutes, end, length))
                     assert got == added_up(everything, end, length), (end, length)
     assert minutes.endpoints() >= {e for one in opened.values() for _, e, _ in one}
     assert set(minutes.folded()) == {m for m, *_ in folded}
@@ -117,14 +121,14 @@ def test_a_block_that_was_merged_once_takes_in_what_comes_late() -> None:
     end = FIRST // 10 * 10 + 60
     early, late = end - 55, end - 54
     minutes.add(early, one_value(1, 5.0))
-    assert summary(minutes.window(end, 60)) == {1: (1, 5.0, 5.0, 5.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (1, 5.0, 5.0, 5.0)}
     minutes.add(late, one_value(1, 7.0))
-    assert summary(minutes.window(end, 60)) == {1: (2, 5.0, 7.0, 12.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (2, 5.0, 7.0, 12.0)}
     minutes.open(0, digests([(late, 1, 9.0)]))
-    assert summary(minutes.window(end, 60)) == {1: (3, 5.0, 9.0, 21.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (3, 5.0, 9.0, 21.0)}
     minutes.open(0, digests([(late, 1, 9.0), (early, 1, 1.0)]))
-    assert summary(minutes.window(end, 60)) == {1: (4, 1.0, 9.0, 22.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (4, 1.0, 9.0, 22.0)}
     minutes.open(0, digests([(end - 5, 2, 3.0)]))  # of another block: the first one loses what it had
-    assert summary(minutes.window(end, 60)) == {1: (2, 5.0, 7.0, 12.0), 2: (1, 3.0, 3.0, 3.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (2, 5.0, 7.0, 12.0), 2: (1, 3.0, 3.0, 3.0)}
     minutes.fold(0)
-    assert summary(minutes.window(end, 60)) == {1: (2, 5.0, 7.0, 12.0), 2: (1, 3.0, 3.0, 3.0)}
+    assert summary(merged(minutes, end, 60)) == {1: (2, 5.0, 7.0, 12.0), 2: (1, 3.0, 3.0, 3.0)}
