@@ -50,7 +50,7 @@ def run_worker(settings: Settings) -> int:
     objectives = load_objectives(settings.slos)
     log.info("%s from %s", _slos(objectives), ", ".join(map(str, settings.slos)))
     _settle_in()
-    asyncio.run(Worker(settings, Rules(objectives, settings.partitions)).run())
+    asyncio.run(Worker(settings, Rules(objectives, settings.partitions, settings.max_series)).run())
     return 0
 
 

@@ -47,7 +47,7 @@ class Feed:
         """Events of services that have no SLO."""
         self.strangers: dict[tuple[str, str], None] = {}
         """(namespace, service) of the first of them."""
-        self._lexicon = Lexicon(catalog)
+        self._lexicon = Lexicon(catalog, max_series=max_series)
 
     def decode(self, values: Sequence[bytes]) -> tuple[Frame, list[Reject]]:
         self._lexicon = self._lexicon.renewed()

@@ -237,11 +237,13 @@ class Ingest:
     async def _feed(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
         started_s = time.monotonic()
         intake, before = reader.intake, reader.intake.events
+        lexicon = self.rules.lexicon
+        folded = lexicon.interner.fold_count
         assert batch.begin == intake.end, f"{reader.tp}: a hole from {intake.end} to {batch.begin}"
         if batch.values:
             reader.last_record_s = started_s
         for out in intake.feed(
-            batch.begin, batch.end, batch.offsets, batch.timestamps_ms, batch.values, self.rules.lexicon
+            batch.begin, batch.end, batch.offsets, batch.timestamps_ms, batch.values, lexicon
         ):
             if isinstance(out, Refused):
                 await self._refuse(reader, out)
@@ -254,6 +256,7 @@ class Ingest:
                     )
             await asyncio.sleep(0)
         self.stats.events += intake.events - before
+        self.stats.series_overflow += lexicon.interner.fold_count - folded
         self.stats.batch_events.observe(len(batch.values))
         self.stats.batch_seconds.observe(time.monotonic() - started_s)
         self.stats.lag[reader.tp.topic, reader.tp.partition] = batch.high_water - batch.end

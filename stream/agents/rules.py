@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 from stream.model.objective import Objective
 from stream.slo.catalog import Catalog
-from stream.slo.lexicon import Lexicon
+from stream.slo.lexicon import MAX_SERIES, Lexicon
 
 
 class Rules:
     """What the objectives in force mean for stage one (``lexicon``) and stage two (``catalog``)."""
 
-    def __init__(self, objectives: Sequence[Objective], partitions: int) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], partitions: int, max_series: int = MAX_SERIES
+    ) -> None:
         self.partitions = partitions
+        self.max_series = max_series
         self.replace(objectives)
 
     def replace(self, objectives: Sequence[Objective]) -> None:
         self.catalog = Catalog(objectives)
-        self._lexicon = Lexicon(self.catalog, self.partitions)
+        self._lexicon = Lexicon(self.catalog, self.partitions, self.max_series)
 
     @property
     def lexicon(self) -> Lexicon:

@@ -27,6 +27,8 @@ class Work:
     available: int
     stall: str | None = None
     """What to say of it when it stands still; None: it is a partition's records."""
+    steps: int = 0
+    """What was done on the way to the next ``done``."""
 
 
 class Watchdog:
@@ -34,7 +36,7 @@ class Watchdog:
 
     def __init__(self, stall_s: float = STALL_S) -> None:
         self.stall_s = stall_s
-        self._moved: dict[str, tuple[int, float]] = {}
+        self._moved: dict[str, tuple[tuple[int, int], float]] = {}
 
     def check(self, work: Mapping[str, Work], now_s: float) -> None:
         """Raises StalledError when a partition with something to do has not moved for too long."""
@@ -42,8 +44,8 @@ class Watchdog:
             del self._moved[gone]
         for name, one in work.items():
             done, since_s = self._moved.get(name, (None, now_s))
-            if done != one.done or one.done >= one.available:
-                self._moved[name] = one.done, now_s
+            if done != (one.done, one.steps) or one.done >= one.available:
+                self._moved[name] = (one.done, one.steps), now_s
             elif now_s - since_s >= self.stall_s:
                 raise StalledError(_reason(name, one, now_s - since_s))
 

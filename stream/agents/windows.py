@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from faust.types import TP
 
+from stream.agents.free_memory import return_free_memory
 from stream.agents.rules import Rules
 from stream.agents.watchdog import Work
 from stream.errors import InvariantError
@@ -57,6 +58,8 @@ class Owner:
     keeper: Keeper
     run: int
     due: list[Signal] = field(default_factory=list)
+    made: int = 0
+    """Signals decided so far, those of a tick that is being decided included."""
     decided_s: int | None = None
     """The last tick that was checkpointed."""
     checkpoint_s: float = field(default_factory=time.monotonic)
@@ -149,6 +152,7 @@ class Windows:
             raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
         finally:
             held.records.clear()
+            await asyncio.to_thread(return_free_memory)
 
     def _catalog_of(self, tp: TP) -> Catalog:
         return self.rules.catalog.of_partition(tp.partition, self.rules.partitions)
@@ -223,7 +227,7 @@ class Windows:
     async def _advance(self, owner: Owner, sources: int) -> None:
         if not owner.keeper.is_due(sources):
             return
-        signals = await _aside(lambda: list(owner.keeper.advance(sources)))
+        signals = await _aside(lambda: list(_counted(owner, owner.keeper.advance(sources))))
         owner.due += signals
         latencies = [signal for signal in signals if signal.topic == "latency-percentiles"]
         if latencies:
@@ -255,7 +259,9 @@ class Windows:
         found = {}
         for tp, owner in self.owners.items():
             if (progress := consumer.progress(tp)) is not None:
-                found[f"{tp.topic}[{tp.partition}]"] = Work(owner.keeper.position, progress.stable_offset)
+                found[f"{tp.topic}[{tp.partition}]"] = Work(
+                    owner.keeper.position, progress.stable_offset, steps=owner.made
+                )
             late = owner.applied_s - owner.checkpoint_s > CHECKPOINT_EVERY_S
             found[f"checkpoint {tp.partition}"] = Work(
                 owner.checkpoints,
@@ -310,6 +316,12 @@ class Windows:
         return state.Signal(
             self.prefix + signal.topic, signal.key.encode(), encode(signal), headers(signal, self.app)
         )
+
+
+def _counted(owner: Owner, signals: Iterator[Signal]) -> Iterator[Signal]:
+    for signal in signals:
+        owner.made += 1
+        yield signal
 
 
 async def _aside(work: Callable[[], T]) -> T:

@@ -82,6 +82,11 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 
+    def _crash(self, reason: BaseException) -> None:
+        """The first reason stays: what fails next mostly fails because of it."""
+        if not self.crashed:
+            super()._crash(reason)
+
     async def _stop_consumer(self) -> None:
         await super()._stop_consumer()  # stops delivery and empties the queues
         if self._consumer is not None:

@@ -73,6 +73,7 @@ class Catalog:
         """(namespace, service) → rows for every endpoint, or for those that a glob matches."""
         for row, objective in enumerate(self.objectives):
             self._sort_in(row, objective)
+        self._choosy = {(o.namespace, o.service) for o in self.objectives if o.endpoints}
 
     def _sort_in(self, row: int, objective: Objective) -> None:
         service = objective.namespace, objective.service
@@ -92,6 +93,10 @@ class Catalog:
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
+
+    def is_choosy(self, namespace: str, service: str) -> bool:
+        """Whether some objective looks at some endpoints of the service only."""
+        return (namespace, service) in self._choosy
 
     def rows_of(self, series: SeriesKey) -> list[int]:
         """Rows of the objectives that look at a series."""

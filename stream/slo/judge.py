@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -53,13 +54,12 @@ class Judge:
         self.strangers: list[tuple[str, str]] = []
         """(namespace, service) of the first services seen that have no SLO, at most ``MAX_STRANGERS``."""
         self._known = 0
-        self._feeds = Feeds(
-            endpoint=np.empty(0, np.int64),
-            target=np.empty(0, np.intp),
-            availability=np.empty((0, 1), np.int64),
-            latency=np.empty((0, 1), np.int64),
-            threshold_ms=np.empty((0, 1), np.float64),
-        )
+        self._feeds = _no_feeds()
+        self._forms = _no_feeds()
+        """Per distinct set of columns, in place of series; without endpoints and targets."""
+        self._form_ids: dict[tuple[str, ...], int] = {}
+        self._scopes: dict[tuple[str, str, str, str], int] = {}
+        """(namespace, service, "", track) → form, of services whose endpoints all feed the same."""
 
     def feeds(self) -> Feeds:
         """The arrays, grown to hold every series of the interner. Views: read, then let go."""
@@ -69,28 +69,53 @@ class Judge:
 
     def _learn(self, keys: list[SeriesKey]) -> None:
         first, count = self._known, self._known + len(keys)
-        columns = [self.catalog.columns_of(key) for key in keys]
-        availability = [[c for c in cs if self._threshold_ms[c] is None] for cs in columns]
-        latency = [[c for c in cs if self._threshold_ms[c] is not None] for cs in columns]
-        f = self._feeds
+        forms = np.array([self._form(key) for key in keys], np.int64)
+        f, of_form = self._feeds, self._forms
         capacity = max(count, 2 * len(f.endpoint)) if count > len(f.endpoint) else len(f.endpoint)
         f.endpoint = _grown(f.endpoint, (capacity,), -1)
         f.target = _grown(f.target, (capacity,), 0)
-        f.availability = _grown(f.availability, (capacity, max(map(len, availability))), -1)
-        f.latency = _grown(f.latency, (capacity, max(map(len, latency))), -1)
+        f.availability = _grown(f.availability, (capacity, of_form.availability.shape[1]), -1)
+        f.latency = _grown(f.latency, (capacity, of_form.latency.shape[1]), -1)
         f.threshold_ms = _grown(f.threshold_ms, f.latency.shape, np.nan)
-        for row, key, availables, latencies in zip(
-            range(first, count), keys, availability, latency, strict=True
-        ):
+        f.availability[first:count] = of_form.availability[forms]
+        f.latency[first:count] = of_form.latency[forms]
+        f.threshold_ms[first:count] = of_form.threshold_ms[forms]
+        for row, key in zip(range(first, count), keys, strict=True):
             if self.catalog.has_service(key[0], key[1]):
                 f.endpoint[row] = place = self._endpoint_id((key[0], key[1], key[2]))
                 f.target[row] = self._endpoint_targets[place]
             elif len(self.strangers) < MAX_STRANGERS and (key[0], key[1]) not in self.strangers:
                 self.strangers.append((key[0], key[1]))
-            f.availability[row, : len(availables)] = [self._id[c] for c in availables]
-            f.latency[row, : len(latencies)] = [self._id[c] for c in latencies]
-            f.threshold_ms[row, : len(latencies)] = [self._threshold_ms[c] for c in latencies]
         self._known = count
+
+    def _form(self, key: SeriesKey) -> int:
+        """Number of what the series feeds, which the other endpoints of its service mostly do too."""
+        namespace, service, endpoint, _, _, track = key
+        if not self.catalog.is_choosy(namespace, service):
+            endpoint = ""
+        scope = namespace, service, endpoint, track
+        if (known := self._scopes.get(scope)) is not None:
+            return known
+        columns = tuple(self.catalog.columns_of(key))
+        form = self._form_ids.get(columns)
+        if form is None:
+            form = self._form_ids[columns] = len(self._form_ids)
+            self._add_form(form, columns)
+        if not endpoint:  # those are few
+            self._scopes[scope] = form
+        return form
+
+    def _add_form(self, form: int, columns: Sequence[str]) -> None:
+        availabilities = [c for c in columns if self._threshold_ms[c] is None]
+        latencies = [c for c in columns if self._threshold_ms[c] is not None]
+        f = self._forms
+        rows = max(form + 1, 2 * len(f.availability)) if form >= len(f.availability) else len(f.availability)
+        f.availability = _grown(f.availability, (rows, len(availabilities)), -1)
+        f.latency = _grown(f.latency, (rows, len(latencies)), -1)
+        f.threshold_ms = _grown(f.threshold_ms, f.latency.shape, np.nan)
+        f.availability[form, : len(availabilities)] = [self._id[c] for c in availabilities]
+        f.latency[form, : len(latencies)] = [self._id[c] for c in latencies]
+        f.threshold_ms[form, : len(latencies)] = [self._threshold_ms[c] for c in latencies]
 
     def _endpoint_id(self, key: tuple[str, str, str]) -> int:
         known = self._endpoint_ids.get(key)
@@ -103,6 +128,16 @@ class Judge:
     def target_of_endpoint(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Partitions of endpoints, places in ``endpoints``."""
         return np.frombuffer(self._endpoint_targets, np.int64)[ids].astype(np.intp)
+
+
+def _no_feeds() -> Feeds:
+    return Feeds(
+        endpoint=np.empty(0, np.int64),
+        target=np.empty(0, np.intp),
+        availability=np.empty((0, 1), np.int64),
+        latency=np.empty((0, 1), np.int64),
+        threshold_ms=np.empty((0, 1), np.float64),
+    )
 
 
 def _grown(array: NDArray[T], shape: tuple[int, ...], fill: float) -> NDArray[T]:

@@ -20,6 +20,15 @@ _QS = tuple(QUANTILES.values())
 AT_ONCE = 50_000
 """Centroids, before merging, of the longest window whose records are made in one go."""
 
+FEW_ENDPOINTS = 5_000
+SERIES_AN_ENDPOINT = 5
+
+
+def most_endpoints(max_series: int) -> int:
+    """Endpoints that are kept apart where ``max_series`` are: mostly several series share one, and each costs
+    three records a minute. A flood of new ones would else be a flood of records."""
+    return min(max_series, max(FEW_ENDPOINTS, max_series // SERIES_AN_ENDPOINT))
+
 
 class Percentiles:
     """Digests of a shard's endpoints; at most ``max_endpoints`` are kept apart, the rest is ``__other__``."""

@@ -15,7 +15,7 @@ from stream.slo.catalog import Catalog
 from stream.slo.contribution import Contribution, contribution
 from stream.slo.evaluator import Evaluator
 from stream.slo.ledger import Ledger
-from stream.slo.percentiles import Percentiles
+from stream.slo.percentiles import Percentiles, most_endpoints
 from stream.slo.places import Places
 from stream.window.panes import HOUR_S, MINUTE_S, tick_at_or_before
 from stream.window.upsert import Span, Verdict, judge
@@ -31,7 +31,7 @@ class Shard:
         self.ledger = Ledger(catalog, max_series)
         self.evaluator = Evaluator(self.ledger)
         self._places = Places(self.ledger.registry)
-        self.percentiles = Percentiles(max_series)
+        self.percentiles = Percentiles(most_endpoints(max_series))
         self.spans: dict[int, Span] = {}
         """By source partition: what its newest contribution covers."""
         self.open: dict[int, Contribution] = {}

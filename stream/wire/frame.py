@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 SeriesKey = tuple[str, str, str, str, str, str]
 """(namespace, service, endpoint, method, version, track); an absent version is the empty string."""
+
+Fold = Callable[[SeriesKey], SeriesKey | None]
 
 ABSENT: SeriesKey = ("default", "", "", "", "", "stable")
 """What an absent part of a series key counts as."""
@@ -40,13 +43,17 @@ class _Ids(dict[SeriesKey, int]):
     Parts that are None (an explicit null) are read as absent; such a key is not remembered itself.
     """
 
-    def __init__(self, keys: list[SeriesKey]) -> None:
+    def __init__(self, interner: Interner) -> None:
         super().__init__()
-        self._keys = keys
+        self._interner = interner
+        self._keys = interner.keys
 
     def __missing__(self, key: tuple[str | None, ...]) -> int:
         if None in key:
             return self[tuple(a if k is None else k for k, a in zip(key, ABSENT, strict=True))]  # type: ignore[index]
+        if (folded := self._interner.folded(key)) is not None:  # type: ignore[arg-type]
+            self._interner.fold_count += 1
+            return self[folded]
         number = len(self._keys)
         self[key] = number  # type: ignore[index]
         self._keys.append(key)  # type: ignore[arg-type]
@@ -56,18 +63,34 @@ class _Ids(dict[SeriesKey, int]):
 class Interner:
     """Numbers series from 0 in the order in which they appear; ``keys[ids[key]] == key``.
 
-    It only grows: its owner bounds it by starting a new one.
+    It only grows: its owner bounds it by starting a new one. With ``max_series`` of them, further ones are
+    numbered as what ``fold`` makes of them, unless that is None or themselves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_series: float = math.inf, fold: Fold | None = None) -> None:
         self.keys: list[SeriesKey] = []
-        self.ids: dict[SeriesKey, int] = _Ids(self.keys)
+        self.ids: dict[SeriesKey, int] = _Ids(self)
         self.said: object = None
         """The decoder's memory of what events say."""
+        self.fold_count = 0
+        """Look-ups of series that were folded."""
+        self._max_series = max_series
+        self._fold = fold
         self._packed: list[bytes] = []
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.keys) >= self._max_series
+
+    def folded(self, key: SeriesKey) -> SeriesKey | None:
+        """What a key is numbered as; None: as itself, because it is known or because there is room."""
+        if self._fold is None or not self.is_full or key in self.ids:
+            return None
+        folded = self._fold(key)
+        return None if folded == key else folded
 
     def packed(self, ids: Iterable[int]) -> list[bytes]:
         """The keys as :func:`pack_series` gives them, each made once."""

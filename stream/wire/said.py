@@ -31,7 +31,10 @@ class Said:
     def __init__(self, interner: Interner) -> None:
         self.known: dict[bytes, int] = {}
         """Bytes → number of what they say, from 1."""
+        self._interner = interner
         self._both_by_fields = _ByFields(interner)
+        self._folded: dict[tuple[Any, ...], int] = {}
+        """Numbers of what events of folded series say, by fields and sampling rate."""
         self._fields: list[tuple[Any, ...]] = [()]
         self._both = array("q", [0])
         """Series and outcome in one; _UNSEEN before the first event."""
@@ -41,17 +44,32 @@ class Said:
     def of(cls, interner: Interner) -> Said:
         """The interner's own, made at the first call and bounded."""
         said = interner.said
-        if not isinstance(said, cls) or len(said.known) > _MOST:
+        if not isinstance(said, cls) or len(said._both) > _MOST:
             said = interner.said = cls(interner)
         return said
 
     def learn(self, key: bytes, event: Event) -> int:
-        """Number what the event says, to be found by ``key`` from now on."""
-        number = self.known[key] = len(self._both)
-        self._fields.append(_fields(event))
+        """Number what the event says, to be found by ``key`` from now on; not if its series is folded, for
+        then the next one will most likely have another key."""
+        fields = _fields(event)
+        if not self._interner.is_full or None in fields[:6]:
+            number = self.known[key] = self._add(fields, event.sample_rate)
+            return number
+        if (folded := self._interner.folded(fields[:6])) is None:
+            number = self.known[key] = self._add(fields, event.sample_rate)
+            return number
+        self._interner.fold_count += 1
+        said = (*folded, *fields[6:], event.sample_rate)
+        known = self._folded.get(said)
+        if known is None:
+            known = self._folded[said] = self._add(said[:-1], event.sample_rate)
+        return known
+
+    def _add(self, fields: tuple[Any, ...], sample_rate: float | None) -> int:
+        self._fields.append(fields)
         self._both.append(_UNSEEN)
-        self._weight.append(weight_millionths(event.sample_rate))
-        return number
+        self._weight.append(weight_millionths(sample_rate))
+        return len(self._both) - 1
 
     def look_up(self, numbers: Ints, places: list[int], events: list[Event]) -> tuple[Ids, Ids, Ints]:
         """(series, outcome, weight) of each record: by its number from ``learn``, or, at ``places``, of these
@@ -120,12 +138,15 @@ def _weights(events: list[Event]) -> Ints:
 class _ByFields(dict[tuple[Any, ...], int]):
     def __init__(self, interner: Interner) -> None:
         super().__init__()
-        self._ids: Any = interner.ids  # its look-up takes nulls, too
+        self._interner = interner
 
     def __missing__(self, fields: tuple[Any, ...]) -> int:
         *series, status, grpc, ok = fields
         code = outcome_code(status, GRPC_NUMBERS[grpc] if isinstance(grpc, str) else grpc, ok)
         if len(self) >= _MOST:
             self.clear()
-        both = self[fields] = int(self._ids[tuple(series)]) << _OUTCOME_BITS | code
+        folds = self._interner.fold_count
+        both = int(self._interner.ids[tuple(series)]) << _OUTCOME_BITS | code  # it takes nulls, too
+        if self._interner.fold_count == folds:
+            self[fields] = both
         return both
