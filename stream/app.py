@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from faust.types import TP
 
 from stream.agents.contact import Contact
+from stream.agents.free_memory import use_one_arena
 from stream.agents.ingest import Ingest
 from stream.agents.rules import Rules
 from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
@@ -57,6 +58,7 @@ def run_worker(settings: Settings) -> int:
 def _settle_in() -> None:
     """How the interpreter spends its time. Garbage is collected seldom: records are many, short-lived and
     without cycles."""
+    use_one_arena()
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)

@@ -1,21 +1,30 @@
-"""Giving memory back to the system where the C library keeps what was freed."""
+"""The C library's memory: what a worker frees should go back to the system, where others need it.
+
+glibc keeps pages that lie between used ones, and an arena for every few threads. Elsewhere nothing of this is
+there, and nothing is done.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Callable
+from typing import Any
+
+_M_ARENA_MAX = -8
 
 
-@functools.cache
-def _trimming() -> Callable[[int], int] | None:
+def _function(name: str) -> Any:
     try:
-        return ctypes.CDLL(None).malloc_trim
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
-        return None
+        return lambda *arguments: 0
+
+
+def use_one_arena() -> None:
+    """At the start of a process: threads of Python seldom allocate at the same time."""
+    _function("mallopt")(_M_ARENA_MAX, 1)
 
 
 def return_free_memory() -> None:
-    """Of glibc, which keeps pages that lie between used ones; a restore leaves many. Elsewhere nothing."""
-    if (trim := _trimming()) is not None:
-        trim(0)
+    """After a restore, which frees as much as it keeps, and from time to time. Takes milliseconds: to be
+    called in a thread."""
+    _function("malloc_trim")(0)

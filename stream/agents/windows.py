@@ -40,10 +40,9 @@ BEHIND_S = 60.0
 CATCH_UP_EVERY_S = 1.0
 """Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
+TRIM_EVERY_S = 20.0
 READINGS_EVERY_S = 5.0
 """For the metrics page, while catching up: they go through all objectives, and checkpoints are many then."""
-RESTORES_AT_ONCE = 2
-"""Each holds a partition's records beside what is made of them."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -111,7 +110,10 @@ class Windows:
         self.wanted: dict[TP, int] = {}
         """Partitions that are ours, with the generation in which they became so."""
         self._locks: dict[TP, asyncio.Lock] = {}
-        self._restoring = asyncio.Semaphore(RESTORES_AT_ONCE)
+        self._restoring = asyncio.Lock()
+        """One at a time: each holds a partition's records beside what is made of them, and two share one
+        interpreter."""
+        self._trimmed_s = time.monotonic()
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -308,6 +310,9 @@ class Windows:
         if not self._is_behind(owner) or owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
             owner.read_s = owner.checkpoint_s
             self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
+        if owner.checkpoint_s - self._trimmed_s >= TRIM_EVERY_S:
+            self._trimmed_s = owner.checkpoint_s
+            self.start(asyncio.to_thread(return_free_memory))
         if owner.checkpoint_s - owner.deleted_s >= DELETE_EVERY_S:
             owner.deleted_s = owner.checkpoint_s
             self.start(self.delete_below(tp, keeper.position))

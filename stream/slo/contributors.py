@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stream.slo.ledger import Ledger
-from stream.window.sums import MILLION
+from stream.window.limbs import MILLION
 
 MOST = 5
 

@@ -16,8 +16,7 @@ from stream.slo.catalog import window_length_s
 from stream.slo.exact import burns_faster
 from stream.slo.ledger import NEVER, Ledger
 from stream.slo.reading import Plan, Reader, short_window
-from stream.window.panes import MINUTE_S
-from stream.window.sums import (
+from stream.window.limbs import (
     BAD,
     BAD_MICRO,
     BAD_WHOLE,
@@ -29,6 +28,7 @@ from stream.window.sums import (
     total,
     total_bad,
 )
+from stream.window.panes import MINUTE_S
 from stream.wire.signal import Signal
 
 _CLOSE = 1e-9

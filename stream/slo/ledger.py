@@ -15,7 +15,7 @@ from stream.slo.slices import Counted, SliceBook
 from stream.slo.versions import Versions
 from stream.slo.windows import Windows
 from stream.window.history import Cells, History
-from stream.window.sums import EVENTS, Sums, limbs
+from stream.window.limbs import EVENTS, Sums, limbs
 
 NEVER = -1
 """No pane: nothing was counted."""

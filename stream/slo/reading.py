@@ -15,8 +15,9 @@ from stream.model.objective import PANE_S, BurnRule, Calendar, Objective, Rollin
 from stream.slo.exact import Budget, Share, burn_rate, burn_rates
 from stream.slo.ledger import NEVER, Ledger
 from stream.slo.windows import Window
+from stream.window.limbs import total, total_bad, totals
 from stream.window.panes import HOUR_S, window_start_s
-from stream.window.sums import PeriodSums, total, total_bad, totals
+from stream.window.sums import PeriodSums
 from stream.wire.rfc3339 import format_ms
 
 

@@ -11,7 +11,7 @@ from stream.slo.alerts import Change
 from stream.slo.contributors import contributors
 from stream.slo.ledger import Ledger
 from stream.slo.reading import Reading, burn, short_window
-from stream.window.sums import MILLION
+from stream.window.limbs import MILLION
 from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal
 

@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from stream.model.objective import PANE_S, Objective
+from stream.window.limbs import WIDTH, Sums
 from stream.window.panes import HOUR_S
-from stream.window.sums import WIDTH, Sums
 
 GOOD_SLICE: Sums = np.array([1, 0, 1, 0, 0, 0], np.int64)
 BAD_SLICE: Sums = np.array([1, 1, 1, 0, 1, 0], np.int64)

@@ -13,7 +13,8 @@ from stream.slo.evaluator import rule_key
 from stream.slo.registry import Rows
 from stream.slo.shard import Shard
 from stream.slo.stored import Place, Stored
-from stream.window.sums import WIDTH, PeriodSums
+from stream.window.limbs import WIDTH
+from stream.window.sums import PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack
 from stream.wire.frame import SeriesKey

@@ -25,7 +25,8 @@ from stream.slo.slices import Slice
 from stream.slo.small_records import SmallRecords
 from stream.slo.versions import Seen
 from stream.window.history import Cells
-from stream.window.sums import WIDTH, PeriodSums
+from stream.window.limbs import WIDTH
+from stream.window.sums import PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack, unpack
 from stream.wire.signal import Signal
@@ -85,7 +86,7 @@ class Snapshots:
         for place in history.places() if everything else list(history.dirty):
             cells = history.get(place)
             record = cells and state.HistoryRecord(
-                pack(cells.pair), pack(cells.weight), pack(cells.bad_weight)
+                pack(cells.pair), pack(cells.weight), pack(cells.bad_weight), cells.unit
             )
             yield from self._large("hist", place, encode(record) if record else None)
         history.dirty.clear()
@@ -189,7 +190,7 @@ class _Restorer:
         self.shard.ledger.windows.put_pane(grid_s, start_s, rows[known], sums[known])
 
     def _history(self, grid_s: int, start_s: int, record: state.HistoryRecord) -> None:
-        cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights))
+        cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights), record.unit)
         self.shard.ledger.history.restore((grid_s, start_s), cells)
 
     def _pair(self, number: int, record: state.PairRecord) -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stream.sketch import DigestSet
 from stream.slo.judge import Feeds, Judge
 from stream.slo.sli import BAD, GOOD, UNCOUNTED
+from stream.window.limbs import MILLION
 from stream.window.panes import PANE_MS
-from stream.window.sums import MILLION
 from stream.wire.frame import Frame
 from stream.wire.numbering import numbered
 from stream.wire.tally import MINUTE_BITS, Ints, Tally, Targets

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S, Calendar, Objective, Rolling
 from stream.slo.calendar import period_bounds
-from stream.window.sums import WIDTH, PeriodSums, RollingSums, Sums
+from stream.window.limbs import WIDTH, Sums
+from stream.window.sums import PeriodSums, RollingSums
 
 Window = Rolling | Calendar
 

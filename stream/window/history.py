@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
+from stream.window.limbs import MILLION
 from stream.window.panes import GRIDS, HOUR_S, MINUTE_S, window_start_s
-from stream.window.sums import MILLION
 
 Ints = NDArray[np.int64]
 
@@ -58,11 +58,10 @@ class Cells:
         """A fifth of the room, where nothing was sampled."""
         if self.is_narrow:
             return self
-        is_whole = not (self.weight % MILLION).any() and not (self.bad_weight % MILLION).any()
-        unit = MILLION if is_whole else 1
-        return Cells(
-            _narrow(self.pair), _narrow(self.weight // unit), _narrow(self.bad_weight // unit), unit, True
-        )
+        weight, bad_weight, unit = self.weight, self.bad_weight, self.unit
+        if unit == 1 and not (weight % MILLION).any() and not (bad_weight % MILLION).any():
+            weight, bad_weight, unit = weight // MILLION, bad_weight // MILLION, MILLION
+        return Cells(_narrow(self.pair), _narrow(weight), _narrow(bad_weight), unit, True)
 
 
 def _narrow(column: NDArray[np.signedinteger[Any]]) -> NDArray[np.signedinteger[Any]]:
@@ -144,9 +143,9 @@ class History:
         return parts[0]
 
     def get(self, place: tuple[int, int]) -> Cells | None:
-        """The cells of one pane, summed and in millionths; None when it is gone."""
+        """The cells of one pane, summed; None when it is gone."""
         parts = self._panes.get(place)
-        return self._summed(parts).wide() if parts else None
+        return self._summed(parts) if parts else None
 
     def restore(self, place: tuple[int, int], cells: Cells) -> None:
         self._panes[place] = [cells.narrowed()]

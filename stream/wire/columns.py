@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ _WIDTHS = (("b", "i1"), ("h", "<i2"), ("i", "<i4"), ("q", "<i8"))
 _KINDS = {code.encode(): kind for code, kind in _WIDTHS}
 
 
-def pack(column: Ints) -> bytes:
+def pack(column: NDArray[np.signedinteger[Any]]) -> bytes:
     """One byte that names the width, then the numbers; shape is the reader's to know."""
     low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
     for code, kind in _WIDTHS:

@@ -91,6 +91,8 @@ class HistoryRecord(Record, frozen=True):
     pairs: bytes
     weights: bytes
     bad_weights: bytes
+    unit: int = 1
+    """Weights are in so many millionths."""
 
 
 class PairRecord(Record, frozen=True):

@@ -16,7 +16,7 @@ from stream.slo.catalog import Catalog
 from stream.slo.evaluator import Evaluator
 from stream.slo.exact import Budget, Share, burn_rate, burns_faster
 from stream.slo.ledger import Ledger
-from stream.window.sums import limbs
+from stream.window.limbs import limbs
 from stream.wire.signal import Signal
 
 MILLION = 1_000_000

@@ -18,7 +18,7 @@ from stream.slo.catalog import Catalog
 from stream.slo.intake import Intake, Sending
 from stream.slo.keeper import Keeper
 from stream.slo.lexicon import Lexicon
-from stream.window.sums import EVENTS
+from stream.window.limbs import EVENTS
 
 T0_MS = 1_790_000_000_000 // 3_600_000 * 3_600_000
 UP = Objective("shop", "up", "payment", Availability(), Decimal(99), Rolling(600))

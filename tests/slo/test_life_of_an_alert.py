@@ -15,7 +15,7 @@ from stream.slo.alerts import INACTIVE, TRANSITIONS, Alert, Change, State, Verdi
 from stream.slo.catalog import Catalog
 from stream.slo.evaluator import Evaluator
 from stream.slo.ledger import Ledger
-from stream.window.sums import limbs
+from stream.window.limbs import limbs
 
 T, F, Z = Verdict.TRUE, Verdict.FALSE, Verdict.FROZEN
 MILLION = 1_000_000

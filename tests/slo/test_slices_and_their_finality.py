@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stream.model.objective import Availability, Latency, Objective, Rolling, Slices
 from stream.pipeline import Feed
 from stream.slo.slices import SliceBook
-from stream.window.sums import BAD, EVENTS, total, total_bad
+from stream.window.limbs import BAD, EVENTS, total, total_bad
 
 MILLION = 1_000_000
 LENGTHS = (10, 30, 60, 300)

@@ -29,7 +29,7 @@ from stream.slo.intake import Intake, Refused, Sending
 from stream.slo.keeper import Keeper
 from stream.slo.lexicon import Lexicon
 from stream.window import chunk
-from stream.window.sums import BAD, EVENTS, total, total_bad
+from stream.window.limbs import BAD, EVENTS, total, total_bad
 from stream.window.upsert import Verdict
 from stream.wire.partial import decode_message, encode_reports
 

@@ -7,18 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.window.sums import (
-    BAD,
-    EVENTS,
-    MILLION,
-    WIDTH,
-    PeriodSums,
-    RollingSums,
-    limbs,
-    total,
-    total_bad,
-    totals,
-)
+from stream.window.limbs import BAD, EVENTS, MILLION, WIDTH, limbs, total, total_bad, totals
+from stream.window.sums import PeriodSums, RollingSums
 
 ROWS = 3
 Added = tuple[int, int, tuple[int, int, int, int]]
