@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -56,7 +56,8 @@ class Owner:
     held: Held
     keeper: Keeper
     run: int
-    due: list[Signal] = field(default_factory=list)
+    due: list[state.Signal] = field(default_factory=list)
+    """Decided since the last checkpoint."""
     made: int = 0
     """Signals decided so far, those of a tick that is being decided included."""
     decided_s: int | None = None
@@ -137,7 +138,8 @@ class Windows:
                     return
                 keeper = await self._restore(tp, held)
             run = await self._seek(consumer, tp, keeper)
-            self.owners[tp] = Owner(tp, generation, held, keeper, run, due=keeper.leftovers)
+            due = [self._outgoing(signal) for signal in keeper.leftovers]
+            self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
             seconds = time.monotonic() - started_s
             self.stats.restore_seconds.observe(seconds)
             log.info(
@@ -229,14 +231,22 @@ class Windows:
     async def _advance(self, owner: Owner, sources: int) -> None:
         if not owner.keeper.is_due(sources):
             return
-        signals = await _aside(lambda: list(_counted(owner, owner.keeper.advance(sources))))
-        owner.due += signals
-        latencies = [signal for signal in signals if signal.topic == "latency-percentiles"]
+        await _aside(lambda: self._decide(owner, sources))
+
+    def _decide(self, owner: Owner, sources: int) -> None:
+        """In a thread. A record is packed as soon as it is made: a minute may have ten thousand of them."""
+        latencies: list[LatencyReading] = []
+        minute = None
+        for signal in owner.keeper.advance(sources):
+            owner.due.append(self._outgoing(signal))
+            owner.made += 1
+            if signal.topic == "latency-percentiles":
+                if signal.value["evaluated_at"] != minute:
+                    minute = signal.value["evaluated_at"]
+                    latencies.clear()
+                latencies.append(latency_reading(signal))
         if latencies:
-            minute = latencies[-1].value["evaluated_at"]
-            owner.latencies = tuple(
-                latency_reading(signal) for signal in latencies if signal.value["evaluated_at"] == minute
-            )
+            owner.latencies = tuple(latencies)
 
     def _count(self, owner: Owner) -> None:
         """What happened, for the metrics."""
@@ -297,19 +307,17 @@ class Windows:
         """State, signals and position in one transaction."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
         due, owner.due = owner.due, []
-        changes, signals = await _aside(
-            lambda: (keeper.changes(), [self._outgoing(signal) for signal in due])
-        )
-        await owner.held.checkpoint(changes, signals, {tp: keeper.position}, self.app)
+        changes = await _aside(keeper.changes)
+        await owner.held.checkpoint(changes, due, {tp: keeper.position}, self.app)
         owner.decided_s = keeper.shard.ledger.decided_s
         owner.checkpoint_s = time.monotonic()
         owner.checkpoints += 1
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
-        self.stats.signals.update(signal.topic for signal in due)
+        self.stats.signals.update(signal.topic.removeprefix(self.prefix) for signal in due)
         if not self._is_behind(owner) or owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
             owner.read_s = owner.checkpoint_s
-            self.stats.readings[tp.partition] = readings(keeper.shard, owner.latencies)
+            self.stats.readings[tp.partition] = await _aside(lambda: readings(keeper.shard, owner.latencies))
         if owner.checkpoint_s - self._trimmed_s >= TRIM_EVERY_S:
             self._trimmed_s = owner.checkpoint_s
             self.start(asyncio.to_thread(return_free_memory))
@@ -321,12 +329,6 @@ class Windows:
         return state.Signal(
             self.prefix + signal.topic, signal.key.encode(), encode(signal), headers(signal, self.app)
         )
-
-
-def _counted(owner: Owner, signals: Iterator[Signal]) -> Iterator[Signal]:
-    for signal in signals:
-        owner.made += 1
-        yield signal
 
 
 async def _aside(work: Callable[[], T]) -> T:
