@@ -7,18 +7,18 @@ this one is acknowledged: so whatever is read again is recognised as a repeat.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 from msgspec.structs import replace
 
+from stream.agents.beginning import Beginnings, Noted, Remember
 from stream.agents.evidence import Stamps
 from stream.agents.rules import Rules
 from stream.agents.watchdog import Work
@@ -28,7 +28,6 @@ from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender, append_time_ms
 from stream.model.stats import Stats
 from stream.slo.intake import Intake, Refused, Sending
-from stream.slo.reached import Resumption
 from stream.wire.deadletter import dead_letter
 from stream.wire.partial import Report, encode_reports
 from stream.wire.signal import Signal, encode, headers
@@ -38,18 +37,6 @@ log = logging.getLogger(__name__)
 IDLE_AFTER_S = 10.0
 """So long after its last record a partition that is read to its end counts as idle (contract, section 3)."""
 HEARTBEAT_S = 1.0
-SENT = "sent"
-"""In the metadata of a committed offset: everything below this one is in acknowledged partials."""
-TERM = "term"
-"""The same: add it to the group's generation. One that was forgotten counts its generations from 1 again."""
-
-
-class _Start(NamedTuple):
-    """Where a reader begins; without an ``epoch`` in a new one."""
-
-    offset: int
-    epoch: int | None = None
-    term: int = 0
 
 
 @dataclass(slots=True)
@@ -60,7 +47,8 @@ class Reader:
     generation: int
     run: int
     """Batches of earlier runs were fetched before the seek to where we begin, and are not ours."""
-    metadata: str
+    noted: Noted
+    """Goes with every offset that is committed."""
     intake: Intake
     last_record_s: float = field(default_factory=time.monotonic)
     told_s: float = 0.0
@@ -83,7 +71,7 @@ class Ingest:
         stats: Stats,
         lateness_ms: int,
         start: str,
-        remember: Callable[[], Awaitable[Mapping[int, Resumption | None]]],
+        remember: Remember,
     ) -> None:
         """``topics``: request events, partials, dead letters. ``start``: earliest or latest. ``remember``:
         where the state says that the sources were left, by partition."""
@@ -93,9 +81,7 @@ class Ingest:
         self.rules = rules
         self.stats = stats
         self.lateness_ms = lateness_ms
-        self.start = start
-        self.remember = remember
-        self._left: Mapping[int, Resumption | None] | None = None
+        self._beginnings = Beginnings(self.requests, start, remember)
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
@@ -106,86 +92,13 @@ class Ingest:
 
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
         """Begin to read at the committed offsets; where there is none, at a resolved and committed start."""
-        begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
-        self._left = None
-        for tp in tps:
-            offset, metadata = await self._where_to_begin(consumer, tp, begin[tp], end[tp], generation)
-            run = await consumer.seek_offset(tp, offset)
-            noted = json.loads(metadata)
-            epoch, term = int(noted["epoch"]), int(noted.get(TERM, 0)) + generation
-            intake = Intake(tp.partition, epoch, offset, term, self.rules.lexicon, self.lateness_ms)
-            self.readers[tp] = Reader(tp, generation, run, metadata, intake)
-
-    async def _where_to_begin(
-        self, consumer: Any, tp: TP, begin: int, end: int, generation: int
-    ) -> tuple[int, str]:
-        """(offset, commit metadata) of a chunk's start.
-
-        Offsets that began anew (first start, a topic made again, deleted records) get a new, larger epoch,
-        committed before anything is sent.
-        """
-        committed = await consumer.committed_offset(tp)
-        noted = {} if committed is None else json.loads(committed.metadata)
-        sent = noted.pop(SENT, None)
-        if committed is not None and begin <= committed.offset <= end:
-            return committed.offset, json.dumps(noted)
-        count = await self._first_count(consumer)
-        if committed is None:
-            start = await self._where_left(consumer, tp, begin, end, count)
-        else:
-            start = _where_it_continues(tp, committed.offset, sent, begin, end)
-        if count is None:
-            count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
-        epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
-        metadata = json.dumps({"epoch": epoch, "partitions": count, TERM: start.term})
-        await consumer.commit_offset(tp, start.offset, metadata, generation=generation)
-        return start.offset, metadata
-
-    async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int, count: int | None) -> _Start:
-        """Where to begin when the group has no offset: it never had one, they have expired or were deleted,
-        or the topic was made again, which deletes them too. Then not all that was read lies below what was
-        appended since. ``count``: partitions at the first start, as far as the group remembers."""
-        known = await self._remembered()
-        if tp.partition not in known:
-            is_first = not known if count is None else tp.partition < count
-            return _Start(end if is_first and self.start == "latest" else begin)
-        if (left := known[tp.partition]) is None:
-            log.warning(
-                "%s[%d]: the group's offset is gone, and the state does not tell it: reading from %d",
-                *(tp.topic, tp.partition, begin),
+        for tp, begun in (await self._beginnings.find(consumer, tps, generation)).items():
+            run = await consumer.seek_offset(tp, begun.offset)
+            term = begun.noted.term + generation
+            intake = Intake(
+                tp.partition, begun.noted.epoch, begun.offset, term, self.rules.lexicon, self.lateness_ms
             )
-            return _Start(begin)
-        first_after = await consumer.offset_at(tp, left.heard_ms + 1)
-        if min(end, end if first_after is None else first_after) < left.heard_end:
-            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
-            return _Start(begin)
-        if begin <= left.offset:
-            log.warning(
-                "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
-                *(tp.topic, tp.partition, left.offset),
-            )
-            return _Start(left.offset, left.epoch, left.term)
-        # No chunk's start can be read any more. What was counted of the last one must not be read again.
-        offset = min(end, max(begin, left.read_end))
-        log.warning(
-            "%s[%d]: the group's offset is gone, and records below %d were deleted: reading from %d, "
-            "everything below %d was counted",
-            *(tp.topic, tp.partition, begin, offset, left.read_end),
-        )
-        return _Start(offset)
-
-    async def _remembered(self) -> Mapping[int, Resumption | None]:
-        if self._left is None:
-            self._left = await self.remember()
-        return self._left
-
-    async def _first_count(self, consumer: Any) -> int | None:
-        """How many partitions there were at the app's very first start; None if this is it."""
-        for partition in range(consumer.partition_count(self.requests)):
-            committed = await consumer.committed_offset(TP(self.requests, partition))
-            if committed is not None:
-                return int(json.loads(committed.metadata)["partitions"])
-        return None
+            self.readers[tp] = Reader(tp, generation, run, begun.noted, intake)
 
     def give_up(self, tps: list[TP]) -> None:
         """Drop what belongs to partitions; what was not committed is read again by their next reader."""
@@ -230,7 +143,9 @@ class Ingest:
         if (sending := reader.intake.flush()) is not None:
             await self._dispatch(reader, sending)
         await self._acknowledged(reader)
-        await consumer.commit_offset(reader.tp, batch.begin, reader.metadata, generation=reader.generation)
+        await consumer.commit_offset(
+            reader.tp, batch.begin, reader.noted.encode(), generation=reader.generation
+        )
         reader.run = batch.run
         reader.intake = reader.intake.restarted(batch.begin)
 
@@ -252,7 +167,7 @@ class Ingest:
                 if out.committable is not None:
                     await self._acknowledged(reader)
                     await consumer.commit_offset(
-                        reader.tp, out.committable, reader.metadata, generation=reader.generation
+                        reader.tp, out.committable, reader.noted.encode(), generation=reader.generation
                     )
             await asyncio.sleep(0)
         self.stats.events += intake.events - before
@@ -373,7 +288,7 @@ class Ingest:
         """
         intake = reader.intake
         if intake.start < intake.end != reader.noted_end:
-            metadata = json.dumps({**json.loads(reader.metadata), SENT: intake.end})
+            metadata = reader.noted.encode(sent=intake.end)
             await consumer.commit_offset(reader.tp, intake.start, metadata, generation=reader.generation)
             reader.noted_end = intake.end
 
@@ -382,21 +297,6 @@ class Ingest:
             stamps = self._stamps[target]
             dated = [replace(report, idle_as_of_ms=stamps.before(asked_s)) for report, asked_s in idle]
             await self._send(target, encode_reports(dated))
-
-
-def _where_it_continues(tp: TP, committed: int, sent: int | None, begin: int, end: int) -> _Start:
-    """Where to begin when the committed offset can not be read from. ``sent``: see ``SENT``."""
-    if sent is not None and committed < begin <= sent <= end:
-        log.info(
-            "%s[%d]: records below %d were deleted after they were counted: reading from %d",
-            *(tp.topic, tp.partition, begin, sent),
-        )
-        return _Start(sent)
-    log.warning(
-        "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
-        *(tp.topic, tp.partition, committed, begin, end, begin),
-    )
-    return _Start(begin)
 
 
 def _settled(future: asyncio.Future[Any]) -> bool:

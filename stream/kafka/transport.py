@@ -28,6 +28,7 @@ from stream.kafka.consumer_thread import ConsumerThread
 from stream.kafka.failures import StaleGenerationError, UnavailableError
 from stream.kafka.fetching import Progress
 from stream.kafka.group import Committed, commit_offset, committed_offset
+from stream.kafka.topic_id import topic_id
 
 T = TypeVar("T")
 NO_GENERATION = -1
@@ -172,6 +173,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         found = await self._in_thread(consumer.offsets_for_times({TopicPartition(*tp): time_ms}))
         place = found[TopicPartition(*tp)]
         return None if place is None else int(place.offset)
+
+    async def topic_id(self, topic: str) -> str | None:
+        """The topic's id; None where brokers know none."""
+        return await self._in_thread(topic_id(self._thread._ensure_consumer(), topic))
 
     async def end_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """The last stable offset (`read_committed`) of each partition; they need not be assigned."""

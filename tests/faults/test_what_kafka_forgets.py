@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from against_replay import replayed
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import OffsetAndMetadata
 from fleet import Fleet
 from recorded_stream import START_MS
 from test_stages import slo_file
@@ -89,7 +90,7 @@ class Shop:
 
 
 Forget = Callable[[Shop], Awaitable[list[bytes]]]
-"""What happens between the halves; returns the lines that go in unread, and are lost."""
+"""What happens between the halves; returns the lines that are fed meanwhile, and count."""
 
 
 async def offsets_expire(shop: Shop) -> list[bytes]:
@@ -116,6 +117,26 @@ async def topic_is_made_again(shop: Shop) -> list[bytes]:
     return []
 
 
+async def topic_is_made_again_and_filled(shop: Shop) -> list[bytes]:
+    """While nobody looks, and the group's offsets stay: they are good in the new topic too."""
+    group = AIOKafkaConsumer(bootstrap_servers=shop.broker, group_id=shop.app, enable_auto_commit=False)
+    client = AIOKafkaAdminClient(bootstrap_servers=shop.broker)
+    await client.start()
+    shop.fleet.stop()
+    found = await client.list_consumer_group_offsets(shop.app)
+    offsets = {tp: noted for tp, noted in found.items() if tp.topic == shop.topic}
+    await client.close()
+    await topic_is_made_again(shop)
+    between = half(1, 3)
+    await shop.feed(between)
+    await group.start()
+    group.assign(list(offsets))
+    await group.commit({tp: OffsetAndMetadata(1_000, noted.metadata) for tp, noted in offsets.items()})
+    await group.stop()
+    shop.fleet.start(0)
+    return between
+
+
 async def retention_passes_the_reader(shop: Shop) -> list[bytes]:
     shop.fleet.stop()
     lost = half(1, 99)[: HALF // 2]
@@ -127,7 +148,15 @@ async def retention_passes_the_reader(shop: Shop) -> list[bytes]:
 
     await shop.until(deleted, "the records were not deleted")
     shop.fleet.start(0)
-    return lost
+    return []
+
+
+_FORGETTING: tuple[Forget, ...] = (
+    offsets_expire,
+    topic_is_made_again,
+    topic_is_made_again_and_filled,
+    retention_passes_the_reader,
+)
 
 
 async def forgetting(shop: Shop, forget: Forget) -> list[str]:
@@ -144,9 +173,9 @@ async def forgetting(shop: Shop, forget: Forget) -> list[str]:
         supervising = asyncio.create_task(shop.fleet.supervise())
         await shop.feed(first)
         assert not await shop.decided(first)
-        await forget(shop)
+        between = await forget(shop)
         await shop.feed(second)
-        found = await shop.decided(first + second)
+        found = await shop.decided(first + between + second)
         if supervising.done():
             supervising.result()
         return found
@@ -162,7 +191,7 @@ def test_what_can_still_be_read_counts_once(broker: str, prefix: str, tmp_path: 
     # Beside each other: most of it is waiting.
     async def all_of_them() -> dict[str, list[str]]:
         found = {}
-        for forget in (offsets_expire, topic_is_made_again, retention_passes_the_reader):
+        for forget in _FORGETTING:
             directory = tmp_path / forget.__name__
             directory.mkdir()
             shop = Shop(broker, f"{prefix}{forget.__name__}", directory)

@@ -1,0 +1,168 @@
+"""Where a reader begins in a source partition: at the group's offset, or, where that is no good, so that
+nothing is counted twice and nothing passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from faust.types import TP
+
+from stream.slo.reached import Resumption
+
+log = logging.getLogger(__name__)
+
+Remember = Callable[[], Awaitable[Mapping[int, Resumption | None]]]
+"""Where the state says that the sources were left, by partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What stands beside a committed offset."""
+
+    epoch: int
+    partitions: int
+    """How many there were at the app's very first start."""
+    term: int = 0
+    """Add it to the group's generation. A group that was forgotten counts its generations from 1 again."""
+    topic: str | None = None
+    """The topic's id; None where brokers know none."""
+    sent: int | None = None
+    """Everything below this offset is in acknowledged partials."""
+
+    @classmethod
+    def decode(cls, metadata: str) -> Noted:
+        said = json.loads(metadata)
+        return cls(
+            *(int(said["epoch"]), int(said["partitions"]), int(said.get("term", 0))),
+            *(said.get("topic"), said.get("sent")),
+        )
+
+    def encode(self, sent: int | None = None) -> str:
+        said: dict[str, int | str] = {"epoch": self.epoch, "partitions": self.partitions, "term": self.term}
+        said |= {} if self.topic is None else {"topic": self.topic}
+        return json.dumps(said | ({} if sent is None else {"sent": sent}))
+
+
+class Beginning(NamedTuple):
+    """Of a chunk."""
+
+    offset: int
+    noted: Noted
+
+
+class _Start(NamedTuple):
+    """Without an ``epoch`` in a new one."""
+
+    offset: int
+    epoch: int | None = None
+    term: int = 0
+
+
+class Beginnings:
+    """Found for all partitions that a worker was given, and committed before anything is sent.
+
+    ``requests`` is the topic; ``start``: earliest or latest, at the app's very first start.
+    """
+
+    def __init__(self, requests: str, start: str, remember: Remember) -> None:
+        self.requests = requests
+        self.start = start
+        self.remember = remember
+        self._left: Mapping[int, Resumption | None] | None = None
+
+    async def find(self, consumer: Any, tps: list[TP], generation: int) -> dict[TP, Beginning]:
+        begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        topic = await consumer.topic_id(self.requests) if tps else None
+        self._left = None
+        return {tp: await self._find(consumer, tp, begin[tp], end[tp], topic, generation) for tp in tps}
+
+    async def _find(
+        self, consumer: Any, tp: TP, begin: int, end: int, topic: str | None, generation: int
+    ) -> Beginning:
+        """Offsets that began anew (first start, a topic made again, deleted records) get a new epoch."""
+        committed = await consumer.committed_offset(tp)
+        noted = None if committed is None else Noted.decode(committed.metadata)
+        is_same = noted is None or None in (noted.topic, topic) or noted.topic == topic
+        if committed is not None and noted is not None and is_same and begin <= committed.offset <= end:
+            return Beginning(committed.offset, replace(noted, topic=topic or noted.topic, sent=None))
+        count = await self._first_count(consumer)
+        if committed is None or noted is None:
+            start = await self._where_left(consumer, tp, begin, end, count)
+        elif not is_same:
+            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
+            start = _Start(begin)
+        else:
+            start = _where_it_continues(tp, committed.offset, noted.sent, begin, end)
+        if count is None:
+            count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
+        epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
+        found = Beginning(start.offset, Noted(epoch, count, start.term, topic))
+        await consumer.commit_offset(tp, found.offset, found.noted.encode(), generation=generation)
+        return found
+
+    async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int, count: int | None) -> _Start:
+        """Where to begin when the group has no offset: it never had one, they have expired or were deleted,
+        or the topic was made again, which deletes them too. Then not all that was read lies below what was
+        appended since. ``count``: partitions at the first start, as far as the group remembers."""
+        known = await self._remembered()
+        if tp.partition not in known:
+            is_first = not known if count is None else tp.partition < count
+            return _Start(end if is_first and self.start == "latest" else begin)
+        if (left := known[tp.partition]) is None:
+            log.warning(
+                "%s[%d]: the group's offset is gone, and the state does not tell it: reading from %d",
+                *(tp.topic, tp.partition, begin),
+            )
+            return _Start(begin)
+        first_after = await consumer.offset_at(tp, left.heard_ms + 1)
+        if min(end, end if first_after is None else first_after) < left.heard_end:
+            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
+            return _Start(begin)
+        if begin <= left.offset:
+            log.warning(
+                "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
+                *(tp.topic, tp.partition, left.offset),
+            )
+            return _Start(left.offset, left.epoch, left.term)
+        # No chunk's start can be read any more. What was counted of the last one must not be read again.
+        offset = min(end, max(begin, left.read_end))
+        log.warning(
+            "%s[%d]: the group's offset is gone, and records below %d were deleted: reading from %d, "
+            "everything below %d was counted",
+            *(tp.topic, tp.partition, begin, offset, left.read_end),
+        )
+        return _Start(offset)
+
+    async def _remembered(self) -> Mapping[int, Resumption | None]:
+        if self._left is None:
+            self._left = await self.remember()
+        return self._left
+
+    async def _first_count(self, consumer: Any) -> int | None:
+        """How many partitions there were at the app's very first start; None if this is it."""
+        for partition in range(consumer.partition_count(self.requests)):
+            committed = await consumer.committed_offset(TP(self.requests, partition))
+            if committed is not None:
+                return Noted.decode(committed.metadata).partitions
+        return None
+
+
+def _where_it_continues(tp: TP, committed: int, sent: int | None, begin: int, end: int) -> _Start:
+    """Where to begin when the committed offset can not be read from. ``sent``: see ``SENT``."""
+    if sent is not None and committed < begin <= sent <= end:
+        log.info(
+            "%s[%d]: records below %d were deleted after they were counted: reading from %d",
+            *(tp.topic, tp.partition, begin, sent),
+        )
+        return _Start(sent)
+    log.warning(
+        "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
+        *(tp.topic, tp.partition, committed, begin, end, begin),
+    )
+    return _Start(begin)
