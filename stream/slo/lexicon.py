@@ -26,6 +26,8 @@ class Lexicon:
         self.partitions = partitions
         self.max_series = max_series
         self.interner = Interner(max_series, self._fold)
+        self._others: set[SeriesKey] = set()
+        """What series were folded to, at most ``max_series`` with their versions."""
         self.judge = Judge(catalog, self.interner, partitions)
 
     @property
@@ -41,7 +43,8 @@ class Lexicon:
         namespace, service, _, _, version, track = series
         if self.catalog.is_choosy(namespace, service):
             return None
-        if len(self.interner) >= 2 * self.max_series:
+        other = (*fold(series)[:4], version, track)
+        if other not in self._others and len(self._others) >= self.max_series:
             return fold(series)
-        other = fold(series)
-        return (*other[:4], version, track)
+        self._others.add(other)
+        return other
