@@ -19,7 +19,7 @@ demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 	@$(BIN)/burngate demo $(ARGS)
 
 test: check ## check, then run the test suite: make test ARGS="-k kafka"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 faults: venv ## a hundred faults over two million events: make faults ARGS="--seed 2"
 	@$(BIN)/python tests/faults/long_run.py $(ARGS)

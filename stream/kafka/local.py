@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import random
 import shutil
@@ -27,10 +26,10 @@ from types import TracebackType
 from typing import IO
 
 from stream.errors import StalledError, UsageError, UserError
+from stream.kafka.data_directory import HOST, META, SCRATCH, take, write_logging, write_properties
 from stream.kafka.jars import class_path, find_java
 from stream.kafka.probe import cluster_id
 
-HOST = "127.0.0.1"
 _START_LIMIT_S = 90.0
 _STOP_LIMIT_S = 30.0
 _POLL_S = 0.1
@@ -39,60 +38,7 @@ _LOG_TAIL_LINES = 12
 # Below the ports that systems give to outgoing connections (Linux 32768+, macOS 49152+): a client that keeps
 # trying to reach a stopped broker on such a port can connect to itself and so occupy it.
 _PORTS = range(20_000, 32_000)
-_META = Path("data", "meta.properties")
-_SCRATCH = "tmp"
-_OURS = frozenset({"data", "kafka.log", "lock", "log4j2.properties", "server.properties", _SCRATCH})
-"""What is in a data directory."""
-_EVERYWHERE = frozenset({"lost+found"})
-"""What an empty directory may hold: on a volume of its own it is there from the start."""
 _PORT_TAKEN = "Address already in use"
-# A batch around a record of the largest size, 16 MiB, has a header too.
-_MAX_BATCH_BYTES = (16 << 20) + (64 << 10)
-
-# After a crash the controller takes the broker back only when its old session has expired.
-# Paths are relative to the data directory, in which Kafka runs: nothing in its name needs quoting.
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs=data
-auto.create.topics.enable=false
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-offsets.retention.minutes=10080
-transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.max.timeout.ms=900000
-share.coordinator.state.topic.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-broker.session.timeout.ms=4000
-broker.heartbeat.interval.ms=1000
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-message.max.bytes={max_batch_bytes}
-replica.fetch.max.bytes={max_batch_bytes}
-log.cleaner.enable=true
-log.cleaner.backoff.ms=1000
-log.cleaner.dedupe.buffer.size=16777216
-num.network.threads=2
-num.io.threads=4
-"""
-_LOGGING = """\
-status = error
-appender.out.type = Console
-appender.out.name = out
-appender.out.layout.type = PatternLayout
-appender.out.layout.pattern = %d{ISO8601} %p %m (%c)%notEmpty{: %throwable{short.message}}%n
-appender.out.layout.alwaysWriteExceptions = false
-rootLogger.level = warn
-rootLogger.appenderRef.out.ref = out
-"""
 _JVM = (
     "-Xms128m",
     "-Xmx512m",
@@ -100,7 +46,7 @@ _JVM = (
     "-Djava.awt.headless=true",
     "-Dlog4j2.configurationFile=log4j2.properties",
     # Compression libraries unpack themselves there; what a killed Kafka leaves goes at the next start.
-    f"-Djava.io.tmpdir={_SCRATCH}",
+    f"-Djava.io.tmpdir={SCRATCH}",
     "-XX:-UsePerfData",  # a file beyond our directory, which a killed Kafka would leave too
 )
 
@@ -217,28 +163,17 @@ class LocalBroker:
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="burngate-kafka-"))
         if self._lock is None:
-            try:
-                self._directory.mkdir(parents=True, exist_ok=True)
-                _refuse_foreign(self._directory)
-                lock = (self._directory / "lock").open("a")
-            except OSError as error:
-                raise UsageError(f"cannot use {self._directory} for Kafka's data: {error.strerror}") from None
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                raise UsageError(f"another local Kafka uses the data directory {self._directory}") from None
-            self._lock = lock
+            self._lock = take(self._directory)
         return self._directory
 
     def _format(self, java: list[str], directory: Path) -> str:
         """Prepare the data directory if it is new; the cluster's id."""
-        shutil.rmtree(directory / _SCRATCH, ignore_errors=True)
-        (directory / _SCRATCH).mkdir()
-        meta = directory / _META
+        shutil.rmtree(directory / SCRATCH, ignore_errors=True)
+        (directory / SCRATCH).mkdir()
+        meta = directory / META
         if not meta.is_file():
-            (directory / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
-            _write_properties(directory, port=1, controller_port=2)
+            write_logging(directory)
+            write_properties(directory, port=1, controller_port=2)
             # A leading dash would be taken for an option.
             cluster = "b" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
             command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
@@ -258,7 +193,7 @@ class LocalBroker:
 
     def _launch(self, java: list[str], directory: Path, cluster: str, port: int) -> bool:
         """Start and wait until it answers; False if another program was quicker to take a port."""
-        _write_properties(directory, port, _free_port(but=port))
+        write_properties(directory, port, _free_port(but=port))
         guard = str(files("stream.kafka").joinpath("guard.py"))
         doomed = str(directory) if self._temporary else ""
         with self.log_path.open("ab") as log:
@@ -349,23 +284,6 @@ def serve(data_dir: Path | None, port: int, report: Callable[[str], object]) -> 
         return
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _refuse_foreign(directory: Path) -> None:
-    """Raise :class:`UsageError` for a directory that holds something else than Kafka's data, or its start."""
-    foreign = sorted({entry.name for entry in directory.iterdir()} - _OURS - _EVERYWHERE)
-    if foreign and not (directory / _META).is_file():
-        raise UsageError(
-            f"{directory} holds other files ({foreign[0]}{', …' if len(foreign) > 1 else ''}): "
-            "Kafka's data need a directory of their own, new or empty"
-        )
-
-
-def _write_properties(directory: Path, port: int, controller_port: int) -> None:
-    text = _PROPERTIES.format(
-        host=HOST, port=port, controller_port=controller_port, max_batch_bytes=_MAX_BATCH_BYTES
-    )
-    (directory / "server.properties").write_text(text, encoding="utf-8")
 
 
 def _free_port(but: int = 0) -> int:
