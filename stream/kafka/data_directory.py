@@ -20,7 +20,7 @@ _MAX_BATCH_BYTES = (16 << 20) + (64 << 10)
 
 # After a crash the controller takes the broker back only when its old session has expired.
 # Paths are relative to the data directory, in which Kafka runs: nothing in its name needs quoting.
-_PROPERTIES = """\
+PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
@@ -98,7 +98,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 
 def write_properties(directory: Path, port: int, controller_port: int) -> None:
-    text = _PROPERTIES.format(
+    text = PROPERTIES.format(
         host=HOST, port=port, controller_port=controller_port, max_batch_bytes=_MAX_BATCH_BYTES
     )
     (directory / "server.properties").write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from stream.errors import UsageError
-from stream.kafka import local
+from stream.kafka import data_directory, local
 from stream.kafka.feed import Feed
 from stream.kafka.local import LocalBroker
 from stream.kafka.security import Security
@@ -75,7 +75,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secured(certificate: Path) -> Iterator[SecureBroker]:
     port = local._free_port()
     password = PASSWORD.replace('"', '\\\\"')
-    properties = local._PROPERTIES.replace(
+    properties = data_directory.PROPERTIES.replace(
         "PLAINTEXT://{host}:{port}", f"PLAINTEXT://{{host}}:{{port}},SECURE://{{host}}:{port}"
     )
     properties = properties.replace("PLAINTEXT:PLAINTEXT\n", "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL\n")
@@ -86,7 +86,7 @@ def secured(certificate: Path) -> Iterator[SecureBroker]:
         f"listener.name.secure.ssl.keystore.location={certificate}\n"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_PROPERTIES", properties)
+        patch.setattr(data_directory, "PROPERTIES", properties)
         with SecureBroker() as broker:
             broker.secure = f"{local.HOST}:{port}"
             yield broker
