@@ -1,4 +1,4 @@
-"""``make bench``: every row of the table in docs/performance.md, on one local Kafka, in one run.
+"""Every limit that the product is held to, measured on one local Kafka, in one run.
 
 Ratios within a run are what can be compared, seconds are not. Every figure is the minimum, median and
 maximum of its rounds, where it has several.
@@ -6,7 +6,6 @@ maximum of its rounds, where it has several.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import tempfile
 import time
@@ -28,6 +27,7 @@ from benchmarks import (
     whole,
 )
 from benchmarks.lab import Lab
+from benchmarks.options import Parser, at_least
 from benchmarks.rows import Measured, missed, report
 from stream.kafka.local import LocalBroker
 
@@ -46,11 +46,11 @@ PARTS: dict[str, Callable[[Lab], Measured]] = {
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    options = Parser("make bench", __doc__)
     options.add_argument("--only", metavar="PART,…", default=",".join(PARTS), help=", ".join(PARTS))
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=at_least(1), default=3, help="of each figure that varies")
     options.add_argument("--quick", action="store_true", help="smaller loads, to see that it works")
-    options.add_argument("--markdown", action="store_true", help="the last table for docs/performance.md")
+    options.add_argument("--markdown", action="store_true", help="the last table as Markdown")
     options.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and profiles in this directory")
     chosen = options.parse_args()
     parts = chosen.only.split(",")

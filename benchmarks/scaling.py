@@ -11,7 +11,6 @@ makes its checkpoints. The figures feed the model of docs/scaling.md.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import multiprocessing
 import re
@@ -27,6 +26,7 @@ import zstandard
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import Parser, at_least
 from benchmarks.traffic import slo, write, write_slos
 from stream.config import load_objectives
 from stream.slo.catalog import Catalog, partition_of
@@ -114,13 +114,15 @@ class Ran:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    options.add_argument("--rate", type=int, default=1_000_000, help="events a second, of all workers")
-    options.add_argument("--workers", type=int, default=64, help="each reads one source partition")
-    options.add_argument("--series", type=int, default=100_000)
-    options.add_argument("--services", type=int, default=1_000)
-    options.add_argument("--objectives", type=int, default=1, help="of each service")
-    options.add_argument("--partitions", type=int, default=32, help="of services")
+    options = Parser("make bench-scaling", (__doc__ or "").partition("\n\n")[0])
+    options.add_argument(
+        "--rate", type=at_least(1), default=1_000_000, help="events a second, of all workers"
+    )
+    options.add_argument("--workers", type=at_least(1), default=64, help="each reads one source partition")
+    options.add_argument("--series", type=at_least(1), default=100_000)
+    options.add_argument("--services", type=at_least(1), default=1_000)
+    options.add_argument("--objectives", type=at_least(1), default=1, help="of each service")
+    options.add_argument("--partitions", type=at_least(1), default=32, help="of services")
     options.add_argument("--keyed", action="store_true", help="each series is in one source partition only")
     load = Load(**vars(options.parse_args()))
     gc.disable()

@@ -164,7 +164,7 @@ def demo(
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Go on after the story until Ctrl-C.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Another one gives other traffic, the same one the same.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another one gives other traffic.")] = 1,
 ) -> int:
     """Watch a small shop have an incident, on a real local Kafka."""
     from stream.demo import run
@@ -185,7 +185,7 @@ def _load(
         Optional[float],  # noqa: UP045 - evaluated at run time
         typer.Option(metavar="SECONDS", help="How long, by the clock; without it until SIGTERM or Ctrl-C."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one gives other traffic, the same one the same.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another one gives other traffic.")] = 1,
 ) -> int:
     """Play the demo's shop into request-events, to try a worker with."""
     from stream.demo import load as play

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
+import io
 import os
 import re
 import sys
@@ -53,6 +54,9 @@ def _plain(message: str) -> str:
 def run_to_the_end(app: typer.Typer) -> None:
     """Run the command line and exit."""
     _open_what_is_closed()
+    for stream in (sys.stdout, sys.stderr):  # what an old encoding lacks is shown as a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         try:
             app(prog_name="burngate")

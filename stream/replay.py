@@ -50,10 +50,11 @@ class Summary:
         late = f"{self.late:,} late, {self.too_late:,} too late and dropped"
         if self.unmatched:
             named = ", ".join(self.strangers[:MAX_STRANGERS])
-            late += f"\n{self.unmatched:,} events belong to no SLO: {named}"
+            belong = "belongs" if self.unmatched == 1 else "belong"
+            late += f"\n{_events(self.unmatched)} {belong} to no SLO: {named}"
             late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
         return (
-            f"replayed {self.events:,} events in {self.seconds:.1f} s ({rate:,.0f} events/s); {late}\n"
+            f"replayed {_events(self.events)} in {self.seconds:.1f} s ({rate:,.0f} events/s); {late}\n"
             f"wrote {written}"
         )
 
@@ -196,3 +197,7 @@ def _progress_bar() -> Iterator[Progress | None]:
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("replaying", total=None)
         yield lambda block: bar.update(task, completed=block.bytes_read, total=block.bytes_total)
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'' if count == 1 else 's'}"

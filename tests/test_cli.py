@@ -241,6 +241,21 @@ def test_a_full_disk_is_no_traceback(arguments: list[str]) -> None:
     assert ended.stderr == "cannot write the output: No space left on device\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "command", [["validate", "deploy/slos"], ["validate", "--help"], ["settings", "--brokers", "a:1"]]
+)
+def test_what_an_encoding_lacks_is_shown_as_a_question_mark(encoding: str, command: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "stream", *command],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": encoding, "BURNGATE_SLOS": "deploy/slos"},
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("closed", ["0", "1", "2"])
 def test_closed_streams_are_no_traceback(closed: str) -> None:
     command = f'exec "$0" -m stream settings --brokers a:1 --slos x {closed}>&-'

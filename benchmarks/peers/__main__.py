@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.options import Parser, at_least
 from benchmarks.peers import report
 from benchmarks.peers.measure import Bench, Row
 from benchmarks.peers.peer import Peer, Prepared, UnavailableError
@@ -29,10 +30,14 @@ _RUNS = ("speed", "loss", "crash")
 
 def main() -> None:
     peers: dict[str, Peer] = {peer.name: peer for peer in map(_peer, ROOMS)}
-    options = argparse.ArgumentParser(prog="make bench-peers", description=__doc__)
-    options.add_argument("--events", type=int, default=6_200_000, help="of the speed and the crash run")
-    options.add_argument("--uneven-events", type=int, default=2_000_000, help="of the run that catches up")
-    options.add_argument("--rounds", type=int, default=3, help="of the speed run")
+    options = Parser("make bench-peers", __doc__)
+    options.add_argument(
+        "--events", type=at_least(10_000), default=6_200_000, help="of the speed and the crash run"
+    )
+    options.add_argument(
+        "--uneven-events", type=at_least(10_000), default=2_000_000, help="of the run that catches up"
+    )
+    options.add_argument("--rounds", type=at_least(1), default=3, help="of the speed run")
     options.add_argument("--only", type=_names(peers), default=list(peers), help=",".join(peers))
     options.add_argument("--runs", type=_names(_RUNS), default=list(_RUNS), help=",".join(_RUNS))
     options.add_argument("--json", type=Path, default=Path("bench-peers.json"), help="where all goes")
