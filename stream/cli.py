@@ -24,6 +24,7 @@ from stream.setting_sources import LOAD_NAMES, REPLAY_NAMES, Row, explain, load_
 from stream.setting_sources import load as load_settings
 from stream.setting_values import SettingsError
 
+_LEAST_FOR_A_TABLE = 60
 _LEAST_WITH_HELP = 80
 """Columns that ``burngate settings`` needs to say what each one is for."""
 
@@ -253,6 +254,10 @@ def _show_settings(rows: Sequence[Row]) -> None:
     # A file or a pipe has no width to fit in.
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(width=None if fits else 200, markup=False, highlight=False)
+    if console.width < _LEAST_FOR_A_TABLE:
+        for row in rows:
+            console.print(f"{row.setting.option or row.setting.variable} = {row.value} ({row.source})")
+        return
     columns = [Column("Setting", no_wrap=True), Column("Value", overflow="fold"), Column("Source")]
     with_help = console.width >= _LEAST_WITH_HELP
     table = Table(*columns, *(["What it does"] if with_help else []), box=box.SIMPLE)
