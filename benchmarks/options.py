@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 
-def at_least(least: int) -> type[int]:
+def at_least(least: int) -> Callable[[str], int]:
     """An option's type: a whole number from ``least`` on."""
 
     def number(text: str) -> int:
@@ -13,8 +14,7 @@ def at_least(least: int) -> type[int]:
             raise argparse.ArgumentTypeError(f"{least} or more is expected, found {text}")
         return value
 
-    number.__name__ = "number"
-    return number  # type: ignore[return-value]  # argparse takes any function
+    return number
 
 
 class Parser(argparse.ArgumentParser):

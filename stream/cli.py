@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-import typer.core
 
 from stream.commands import Commands, run_to_the_end, say, with_settings
 from stream.errors import UsageError

@@ -27,6 +27,7 @@ from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
 from stream.wire.reject import Reject
 from stream.wire.signal import TOPICS, Signal, encode
+from stream.words import counted
 
 Progress = Callable[[Block], None]
 
@@ -51,10 +52,11 @@ class Summary:
         if self.unmatched:
             named = ", ".join(self.strangers[:MAX_STRANGERS])
             belong = "belongs" if self.unmatched == 1 else "belong"
-            late += f"\n{_events(self.unmatched)} {belong} to no SLO: {named}"
+            late += f"\n{counted(self.unmatched, 'event')} {belong} to no SLO: {named}"
             late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
         return (
-            f"replayed {_events(self.events)} in {self.seconds:.1f} s ({rate:,.0f} events/s); {late}\n"
+            f"replayed {counted(self.events, 'event')} in {self.seconds:.1f} s "
+            f"({rate:,.0f} events/s); {late}\n"
             f"wrote {written}"
         )
 
@@ -197,7 +199,3 @@ def _progress_bar() -> Iterator[Progress | None]:
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("replaying", total=None)
         yield lambda block: bar.update(task, completed=block.bytes_read, total=block.bytes_total)
-
-
-def _events(count: int) -> str:
-    return f"{count:,} event{'' if count == 1 else 's'}"

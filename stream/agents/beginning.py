@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from faust.types import TP
@@ -43,10 +43,8 @@ class Noted:
             *(said.get("topic"), said.get("sent")),
         )
 
-    def encode(self, sent: int | None = None) -> str:
-        said: dict[str, int | str] = {"epoch": self.epoch, "partitions": self.partitions, "term": self.term}
-        said |= {} if self.topic is None else {"topic": self.topic}
-        return json.dumps(said | ({} if sent is None else {"sent": sent}))
+    def encode(self) -> str:
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
 
 
 class Beginning(NamedTuple):
@@ -86,19 +84,20 @@ class Beginnings:
         self, consumer: Any, tp: TP, begin: int, end: int, topic: str | None, generation: int
     ) -> Beginning:
         """Offsets that began anew (first start, a topic made again, deleted records) get a new epoch."""
-        committed = await consumer.committed_offset(tp)
-        noted = None if committed is None else Noted.decode(committed.metadata)
-        is_same = noted is None or None in (noted.topic, topic) or noted.topic == topic
-        if committed is not None and noted is not None and is_same and begin <= committed.offset <= end:
-            return Beginning(committed.offset, replace(noted, topic=topic or noted.topic, sent=None))
+        committed = await _committed(consumer, tp)
+        is_same = (
+            committed is None or None in (committed.noted.topic, topic) or committed.noted.topic == topic
+        )
+        if committed is not None and is_same and begin <= committed.offset <= end:
+            noted = replace(committed.noted, topic=topic or committed.noted.topic, sent=None)
+            return Beginning(committed.offset, noted)
         count = await self._first_count(consumer)
-        if committed is None or noted is None:
+        if committed is None:
             start = await self._where_left(consumer, tp, begin, end, count)
         elif not is_same:
-            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
-            start = _Start(begin)
+            start = _made_again(tp, begin)
         else:
-            start = _where_it_continues(tp, committed.offset, noted.sent, begin, end)
+            start = _where_it_continues(tp, committed, begin, end)
         if count is None:
             count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
         epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
@@ -122,8 +121,7 @@ class Beginnings:
             return _Start(begin)
         first_after = await consumer.offset_at(tp, left.heard_ms + 1)
         if min(end, end if first_after is None else first_after) < left.heard_end:
-            log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
-            return _Start(begin)
+            return _made_again(tp, begin)
         if begin <= left.offset:
             log.warning(
                 "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
@@ -147,15 +145,26 @@ class Beginnings:
     async def _first_count(self, consumer: Any) -> int | None:
         """How many partitions there were at the app's very first start; None if this is it."""
         for partition in range(consumer.partition_count(self.requests)):
-            committed = await consumer.committed_offset(TP(self.requests, partition))
+            committed = await _committed(consumer, TP(self.requests, partition))
             if committed is not None:
-                return Noted.decode(committed.metadata).partitions
+                return committed.noted.partitions
         return None
 
 
-def _where_it_continues(tp: TP, committed: int, sent: int | None, begin: int, end: int) -> _Start:
-    """Where to begin when the committed offset can not be read from. ``sent``: see ``SENT``."""
-    if sent is not None and committed < begin <= sent <= end:
+async def _committed(consumer: Any, tp: TP) -> Beginning | None:
+    found = await consumer.committed_offset(tp)
+    return None if found is None else Beginning(found.offset, Noted.decode(found.metadata))
+
+
+def _made_again(tp: TP, begin: int) -> _Start:
+    log.warning("%s[%d] was made again: reading from %d", tp.topic, tp.partition, begin)
+    return _Start(begin)
+
+
+def _where_it_continues(tp: TP, committed: Beginning, begin: int, end: int) -> _Start:
+    """Where to begin when the committed offset can not be read from."""
+    sent = committed.noted.sent
+    if sent is not None and committed.offset < begin <= sent <= end:
         log.info(
             "%s[%d]: records below %d were deleted after they were counted: reading from %d",
             *(tp.topic, tp.partition, begin, sent),
@@ -163,6 +172,6 @@ def _where_it_continues(tp: TP, committed: int, sent: int | None, begin: int, en
         return _Start(sent)
     log.warning(
         "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
-        *(tp.topic, tp.partition, committed, begin, end, begin),
+        *(tp.topic, tp.partition, committed.offset, begin, end, begin),
     )
     return _Start(begin)

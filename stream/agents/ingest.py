@@ -7,6 +7,7 @@ this one is acknowledged: so whatever is read again is recognised as a repeat.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -143,9 +144,7 @@ class Ingest:
         if (sending := reader.intake.flush()) is not None:
             await self._dispatch(reader, sending)
         await self._acknowledged(reader)
-        await consumer.commit_offset(
-            reader.tp, batch.begin, reader.noted.encode(), generation=reader.generation
-        )
+        await self._commit(consumer, reader, batch.begin)
         reader.run = batch.run
         reader.intake = reader.intake.restarted(batch.begin)
 
@@ -166,9 +165,7 @@ class Ingest:
                 await self._dispatch(reader, out)
                 if out.committable is not None:
                     await self._acknowledged(reader)
-                    await consumer.commit_offset(
-                        reader.tp, out.committable, reader.noted.encode(), generation=reader.generation
-                    )
+                    await self._commit(consumer, reader, out.committable)
             await asyncio.sleep(0)
         self.stats.events += intake.events - before
         self.stats.series_overflow += lexicon.interner.fold_count - folded
@@ -176,6 +173,10 @@ class Ingest:
         self.stats.batch_seconds.observe(time.monotonic() - started_s)
         self.stats.lag[reader.tp.topic, reader.tp.partition] = batch.high_water - batch.end
         self.stats.progress_at_s = time.time()
+
+    async def _commit(self, consumer: Any, reader: Reader, offset: int, sent: int | None = None) -> None:
+        metadata = dataclasses.replace(reader.noted, sent=sent).encode()
+        await consumer.commit_offset(reader.tp, offset, metadata, generation=reader.generation)
 
     async def _dispatch(self, reader: Reader, sending: Sending) -> None:
         report: bytes | None = None
@@ -288,8 +289,7 @@ class Ingest:
         """
         intake = reader.intake
         if intake.start < intake.end != reader.noted_end:
-            metadata = reader.noted.encode(sent=intake.end)
-            await consumer.commit_offset(reader.tp, intake.start, metadata, generation=reader.generation)
+            await self._commit(consumer, reader, intake.start, sent=intake.end)
             reader.noted_end = intake.end
 
     async def _report(self, idle: list[tuple[Report, float]]) -> None:

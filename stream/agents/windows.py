@@ -41,6 +41,7 @@ CATCH_UP_EVERY_S = 1.0
 """Then several ticks share a checkpoint."""
 DELETE_EVERY_S = 60.0
 TRIM_EVERY_S = 20.0
+"""What partitions freed at work goes back to the system."""
 READINGS_EVERY_S = 5.0
 """For the metrics page, while catching up: they go through all objectives, and checkpoints are many then."""
 SLICE_S = 0.02

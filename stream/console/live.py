@@ -19,6 +19,7 @@ from stream.console import text
 from stream.console.board import HISTORY, Board, Happening, Kind, Objective, Service
 from stream.console.glyphs import ASCII, UNICODE, Glyphs
 from stream.console.progress import Progress
+from stream.words import counted
 
 _WIDE, _MEDIUM, _NARROW, _TIGHT = 112, 92, 66, 50
 _GAP = 2
@@ -122,7 +123,7 @@ def _objectives(board: Board, width: int, glyphs: Glyphs, most: int) -> Renderab
     table = Padding(_objective_table(board, rows, width, glyphs), (0, 1))
     if not left_out or most < 2:
         return table
-    more = Text(f"and {text.number(left_out, 'objective')} more", "dim", no_wrap=True, overflow="ellipsis")
+    more = Text(f"and {counted(left_out, 'objective')} more", "dim", no_wrap=True, overflow="ellipsis")
     return Group(table, Padding(more, (0, 1)))
 
 

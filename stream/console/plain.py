@@ -8,6 +8,7 @@ from rich.text import Text
 from stream.console import text
 from stream.console.board import Board, Happening, Kind
 from stream.console.progress import Progress
+from stream.words import counted
 
 _INDENT = " " * 20
 
@@ -68,11 +69,11 @@ def status_line(board: Board, progress: Progress, at_ms: int) -> str:
         f"{text.count(progress.sent)} sent up to {text.clock(progress.told_ms)}",
     ]
     if board.dead_letters:
-        parts.append(text.number(board.dead_letters.total(), "dead letter"))
+        parts.append(counted(board.dead_letters.total(), "dead letter"))
     rows = board.objectives.values()
     firing = sum(len(row.firing) for row in rows)
     if firing:
-        parts.append(f"{text.number(firing, 'alert')} firing")
+        parts.append(f"{counted(firing, 'alert')} firing")
     if rows:
         least = min(rows, key=lambda row: row.remaining_pct)
         parts.append(f"least budget: {least.name} {text.percent(least.remaining_pct)}")

@@ -72,8 +72,3 @@ def latency(ms: float | None) -> str:
 def count(number: float) -> str:
     """``12,034``."""
     return f"{number:,.0f}"
-
-
-def number(how_many: int, what: str) -> str:
-    """``1 alert``, ``2 alerts``."""
-    return f"{count(how_many)} {what}{'' if how_many == 1 else 's'}"

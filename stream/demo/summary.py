@@ -12,6 +12,7 @@ from stream.console.board import Board, Kind
 from stream.demo import pasting
 from stream.load.shop import PAYMENT
 from stream.load.story import RELEASE_FAULT, Story
+from stream.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,10 @@ class Summary:
         sent = sum(one.sent for one in self._counts)
         wrong = [one for one in self._counts if one.counted != one.sent]
         for one in wrong:
-            counted = "no" if one.counted is None else text.count(one.counted)
-            self._missing.append(f"{one.service}: {text.count(one.sent)} events sent, {counted} counted")
+            found = "no" if one.counted is None else text.count(one.counted)
+            self._missing.append(f"{one.service}: {text.count(one.sent)} events sent, {found} counted")
         if self._board.dead_letters:
-            self._missing.append(
-                f"{text.number(self._board.dead_letters.total(), 'event')} became dead letters"
-            )
+            self._missing.append(f"{counted(self._board.dead_letters.total(), 'event')} became dead letters")
         verdict = "all of them counted, each once" if not wrong else "not all of them counted"
         return [_title("Events"), Text(f"  {text.count(sent)} sent in the hour, {verdict}")]
 

@@ -65,7 +65,7 @@ def _read(data: bytes) -> tuple[PackedDigests, DigestSet]:
 
 def _sound(digests: DigestSet) -> bool:
     columns = (digests.total, digests.low, digests.high, digests.means, digests.weights)
-    segment = np.repeat(np.arange(len(digests)), np.diff(digests.offsets))
+    segment = np.repeat(np.arange(len(digests)), digests.sizes)
     return bool(
         (digests.keys[1:] > digests.keys[:-1]).all()
         and (digests.count > 0).all()

@@ -153,7 +153,7 @@ class DigestSet:
             np.concatenate([one.total for one in sets]),
             np.concatenate([one.low for one in sets]),
             np.concatenate([one.high for one in sets]),
-            np.concatenate([np.diff(one.offsets) for one in sets]),
+            np.concatenate([one.sizes for one in sets]),
             np.concatenate([one.means for one in sets]),
             np.concatenate([one.weights for one in sets]),
         )
@@ -179,7 +179,7 @@ class DigestSet:
         """Sets one after the other, keys ascending over all of them."""
         names = ("keys", "count", "weight", "total", "low", "high", "means", "weights")
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        sizes = np.concatenate([part.sizes for part in parts])
         return cls(**columns, offsets=np.concatenate(([0], np.cumsum(sizes))))
 
     @classmethod
@@ -266,7 +266,7 @@ class DigestSet:
             self.total,
             self.low,
             self.high,
-            np.diff(self.offsets),
+            self.sizes,
             self.means,
             self.weights,
         )
@@ -303,7 +303,7 @@ class DigestSet:
         """float64[k, len(qs)], ascending where ``qs`` are, within [low, high]; ``qs`` in [0, 1]."""
         if not len(self.keys):
             return np.empty((0, len(qs)))
-        sizes = np.diff(self.offsets)
+        sizes = self.sizes
         lower, upper, whole = ranks(self.offsets, self.weights)
         below, above = lower / whole, upper / whole
         middle = (below + above) / 2

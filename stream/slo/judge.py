@@ -34,6 +34,26 @@ class Feeds:
     latency: NDArray[np.int64]
     threshold_ms: NDArray[np.float64]
 
+    @classmethod
+    def none(cls) -> Feeds:
+        return cls(
+            endpoint=np.empty(0, np.int64),
+            target=np.empty(0, np.intp),
+            availability=np.empty((0, 1), np.int64),
+            latency=np.empty((0, 1), np.int64),
+            threshold_ms=np.empty((0, 1), np.float64),
+        )
+
+    def grow(self, rows: int, availabilities: int, latencies: int) -> None:
+        """Room for so many rows and ranks, and for some rows more."""
+        held = len(self.endpoint)
+        rows = max(rows, 2 * held) if rows > held else held
+        self.endpoint = _grown(self.endpoint, (rows,), -1)
+        self.target = _grown(self.target, (rows,), 0)
+        self.availability = _grown(self.availability, (rows, availabilities), -1)
+        self.latency = _grown(self.latency, (rows, latencies), -1)
+        self.threshold_ms = _grown(self.threshold_ms, self.latency.shape, np.nan)
+
 
 class Judge:
     """Knows for every series of one interner which columns it feeds; learns new series as they come."""
@@ -54,12 +74,12 @@ class Judge:
         self.strangers: list[tuple[str, str]] = []
         """(namespace, service) of the first services seen that have no SLO, at most ``MAX_STRANGERS``."""
         self._known = 0
-        self._feeds = _no_feeds()
-        self._forms = _no_feeds()
+        self._feeds = Feeds.none()
+        self._forms = Feeds.none()
         """Per distinct set of columns, in place of series; without endpoints and targets."""
         self._form_ids: dict[tuple[str, ...], int] = {}
-        self._scopes: dict[tuple[str, str, str, str], int] = {}
-        """(namespace, service, "", track) → form, of services whose endpoints all feed the same."""
+        self._scopes: dict[tuple[str, str, str], int] = {}
+        """(namespace, service, track) → form, of services whose endpoints all feed the same."""
 
     def feeds(self) -> Feeds:
         """The arrays, grown to hold every series of the interner. Views: read, then let go."""
@@ -71,12 +91,7 @@ class Judge:
         first, count = self._known, self._known + len(keys)
         forms = np.array([self._form(key) for key in keys], np.int64)
         f, of_form = self._feeds, self._forms
-        capacity = max(count, 2 * len(f.endpoint)) if count > len(f.endpoint) else len(f.endpoint)
-        f.endpoint = _grown(f.endpoint, (capacity,), -1)
-        f.target = _grown(f.target, (capacity,), 0)
-        f.availability = _grown(f.availability, (capacity, of_form.availability.shape[1]), -1)
-        f.latency = _grown(f.latency, (capacity, of_form.latency.shape[1]), -1)
-        f.threshold_ms = _grown(f.threshold_ms, f.latency.shape, np.nan)
+        f.grow(count, of_form.availability.shape[1], of_form.latency.shape[1])
         f.availability[first:count] = of_form.availability[forms]
         f.latency[first:count] = of_form.latency[forms]
         f.threshold_ms[first:count] = of_form.threshold_ms[forms]
@@ -90,29 +105,27 @@ class Judge:
 
     def _form(self, key: SeriesKey) -> int:
         """Number of what the series feeds, which the other endpoints of its service mostly do too."""
-        namespace, service, endpoint, _, _, track = key
-        if not self.catalog.is_choosy(namespace, service):
-            endpoint = ""
-        scope = namespace, service, endpoint, track
-        if (known := self._scopes.get(scope)) is not None:
-            return known
-        columns = tuple(self.catalog.columns_of(key))
+        namespace, service, _, _, _, track = key
+        if self.catalog.is_choosy(namespace, service):
+            return self._form_of(tuple(self.catalog.columns_of(key)))
+        scope = namespace, service, track
+        known = self._scopes.get(scope)
+        if known is None:
+            known = self._scopes[scope] = self._form_of(tuple(self.catalog.columns_of(key)))
+        return known
+
+    def _form_of(self, columns: tuple[str, ...]) -> int:
         form = self._form_ids.get(columns)
         if form is None:
             form = self._form_ids[columns] = len(self._form_ids)
             self._add_form(form, columns)
-        if not endpoint:  # those are few
-            self._scopes[scope] = form
         return form
 
     def _add_form(self, form: int, columns: Sequence[str]) -> None:
         availabilities = [c for c in columns if self._threshold_ms[c] is None]
         latencies = [c for c in columns if self._threshold_ms[c] is not None]
         f = self._forms
-        rows = max(form + 1, 2 * len(f.availability)) if form >= len(f.availability) else len(f.availability)
-        f.availability = _grown(f.availability, (rows, len(availabilities)), -1)
-        f.latency = _grown(f.latency, (rows, len(latencies)), -1)
-        f.threshold_ms = _grown(f.threshold_ms, f.latency.shape, np.nan)
+        f.grow(form + 1, len(availabilities), len(latencies))
         f.availability[form, : len(availabilities)] = [self._id[c] for c in availabilities]
         f.latency[form, : len(latencies)] = [self._id[c] for c in latencies]
         f.threshold_ms[form, : len(latencies)] = [self._threshold_ms[c] for c in latencies]
@@ -128,16 +141,6 @@ class Judge:
     def target_of_endpoint(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Partitions of endpoints, places in ``endpoints``."""
         return np.frombuffer(self._endpoint_targets, np.int64)[ids].astype(np.intp)
-
-
-def _no_feeds() -> Feeds:
-    return Feeds(
-        endpoint=np.empty(0, np.int64),
-        target=np.empty(0, np.intp),
-        availability=np.empty((0, 1), np.int64),
-        latency=np.empty((0, 1), np.int64),
-        threshold_ms=np.empty((0, 1), np.float64),
-    )
 
 
 def _grown(array: NDArray[T], shape: tuple[int, ...], fill: float) -> NDArray[T]:

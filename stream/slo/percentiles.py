@@ -19,8 +19,8 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _QS = tuple(QUANTILES.values())
 AT_ONCE = 50_000
 """Centroids, before merging, of the longest window whose records are made in one go."""
-
 FEW_ENDPOINTS = 5_000
+"""Up to so many series each may be an endpoint of its own."""
 SERIES_AN_ENDPOINT = 5
 
 

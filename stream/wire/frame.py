@@ -46,17 +46,15 @@ class _Ids(dict[SeriesKey, int]):
     def __init__(self, interner: Interner) -> None:
         super().__init__()
         self._interner = interner
-        self._keys = interner.keys
 
     def __missing__(self, key: tuple[str | None, ...]) -> int:
         if None in key:
             return self[tuple(a if k is None else k for k, a in zip(key, ABSENT, strict=True))]  # type: ignore[index]
         if (folded := self._interner.folded(key)) is not None:  # type: ignore[arg-type]
-            self._interner.fold_count += 1
             return self[folded]
-        number = len(self._keys)
+        number = len(self._interner.keys)
         self[key] = number  # type: ignore[index]
-        self._keys.append(key)  # type: ignore[arg-type]
+        self._interner.keys.append(key)  # type: ignore[arg-type]
         return number
 
 
@@ -81,16 +79,16 @@ class Interner:
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.keys) >= self._max_series
-
     def folded(self, key: SeriesKey) -> SeriesKey | None:
-        """What a key is numbered as; None: as itself, because it is known or because there is room."""
-        if self._fold is None or not self.is_full or key in self.ids:
+        """What a key is to be numbered as, which is counted; None: as itself, because it is known or because
+        there is room."""
+        if self._fold is None or len(self.keys) < self._max_series or key in self.ids:
             return None
         folded = self._fold(key)
-        return None if folded == key else folded
+        if folded is None or folded == key:
+            return None
+        self.fold_count += 1
+        return folded
 
     def packed(self, ids: Iterable[int]) -> list[bytes]:
         """The keys as :func:`pack_series` gives them, each made once."""

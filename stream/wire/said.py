@@ -16,6 +16,8 @@ _OUTCOME_BITS = OUTCOMES.bit_length()
 _MOST = 300_000
 """Ways of saying that are remembered at a time."""
 _UNSEEN = -1
+_SERIES = 6
+"""So many of an event's fields make its series."""
 
 Ints = NDArray[np.int64]
 Ids = NDArray[np.int32]
@@ -52,14 +54,12 @@ class Said:
         """Number what the event says, to be found by ``key`` from now on; not if its series is folded, for
         then the next one will most likely have another key."""
         fields = _fields(event)
-        if not self._interner.is_full or None in fields[:6]:
+        series = fields[:_SERIES]
+        folded = None if None in series else self._interner.folded(series)
+        if folded is None:
             number = self.known[key] = self._add(fields, event.sample_rate)
             return number
-        if (folded := self._interner.folded(fields[:6])) is None:
-            number = self.known[key] = self._add(fields, event.sample_rate)
-            return number
-        self._interner.fold_count += 1
-        said = (*folded, *fields[6:], event.sample_rate)
+        said = (*folded, *fields[_SERIES:], event.sample_rate)
         known = self._folded.get(said)
         if known is None:
             known = self._folded[said] = self._add(said[:-1], event.sample_rate)

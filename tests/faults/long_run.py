@@ -14,10 +14,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the suite's own helpers are
+sys.path.insert(0, str(Path(__file__).parents[2]))  # and the measuring programs'
 
 from fault_kinds import Fault, kinds
 from fault_report import markdown, table
@@ -25,6 +25,7 @@ from fault_run import FaultRun, Outcome
 from recorded_stream import recorded
 from rich.console import Console
 
+from benchmarks.options import Parser, at_least
 from stream.kafka.local import LocalBroker
 
 LONG_STOP_S = 60.0
@@ -43,24 +44,13 @@ def drawn(known: list[Fault], count: int, rng: random.Random) -> list[Fault]:
     return faults
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if (value := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"{least} or more is expected, found {text}")
-        return value
-
-    return number
-
-
 def main() -> None:
-    options = argparse.ArgumentParser(
-        prog="make faults", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    options = Parser("make faults", __doc__)
     options.add_argument("--seed", type=int, default=1, help="of events, faults and their times")
-    options.add_argument("--faults", type=_at_least(1), default=110, help="how many")
-    options.add_argument("--events", type=_at_least(10_000), default=2_400_000, help="how many")
-    options.add_argument("--rate", type=_at_least(1), default=int(RATE), help="events a second")
-    options.add_argument("--at-once", type=_at_least(1), default=2, help="faults that may overlap")
+    options.add_argument("--faults", type=at_least(1), default=110, help="how many")
+    options.add_argument("--events", type=at_least(10_000), default=2_400_000, help="how many")
+    options.add_argument("--rate", type=at_least(1), default=int(RATE), help="events a second")
+    options.add_argument("--at-once", type=at_least(1), default=2, help="faults that may overlap")
     options.add_argument("--only", default="", help="kinds whose name contains this")
     options.add_argument("--keep", type=Path, metavar="DIR", help="keep the workers' logs there")
     options.add_argument("--no-docs", action="store_true", help="leave docs/faults.md as it is")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_batches_of_a_feed import T0_MS, UP
 
-from stream.model.objective import Availability, BurnRule, Latency, Objective, Rolling
+from stream.model.objective import Latency
 from stream.pipeline import Feed
 from stream.slo import lexicon
 from stream.slo.catalog import Catalog
@@ -21,18 +21,6 @@ from stream.slo.percentiles import Percentiles, most_endpoints
 from stream.slo.registry import OTHER
 from stream.wire.decode import decode
 
-T0_MS = 1_790_000_000_000 // 60_000 * 60_000
-UP = Objective(
-    "shop",
-    "up",
-    "payment",
-    Availability(),
-    Decimal(95),
-    Rolling(600),
-    rules=(BurnRule("5m", 300, 50, Decimal(2), "page", (), 1, 30_000),),
-    freeze_below_pct=Decimal(60),
-    rollback_below_pct=Decimal(40),
-)
 OBJECTIVES = [
     UP,
     replace(UP, name="fast", sli=Latency(100)),
@@ -47,14 +35,14 @@ def event(i: int, rng: random.Random) -> dict[str, Any]:
         "ts": T0_MS + i * 700,
         "namespace": "shop",
         "service": rng.choice(["payment", "search", "nobody"]),
-        "endpoint": rng.choice("ab") + str(rng.randrange(20)),
+        "endpoint": f"/{rng.choice('ab')}{rng.randrange(30)}",
         "method": rng.choice(["GET", None]),
         "track": rng.choice(["stable", "canary"]),
         "status": 500 if rng.random() < (0.5 if 200 < i < 300 else 0.02) else 200,
         "latency_ms": rng.choice([7, 100, 101]),
         "version": f"v{i // 150}",
         "sample_rate": rng.choice([1, 1, 0.3]),
-    } | {"endpoint": f"/{rng.choice('ab')}{rng.randrange(30)}"}
+    }
 
 
 def decided(values: list[bytes], max_series: int, batch: int) -> list[tuple[str, str, dict[str, Any]]]:
