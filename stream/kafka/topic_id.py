@@ -8,6 +8,7 @@ Runs in the event loop of the consumer.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from io import BytesIO
 
@@ -30,6 +31,8 @@ _API_VERSION = 12
 """Since Kafka 2.8."""
 _NAME = CompactString("utf-8")
 _NONE = uuid.UUID(int=0)
+_LIMIT_S = 4.0
+"""For one broker: taking partitions over has a limit of its own."""
 
 
 class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]
@@ -109,15 +112,17 @@ class _MetadataRequest(Request[_MetadataStruct]):  # type: ignore[misc]
 async def topic_id(consumer: AIOKafkaConsumer, topic: str) -> str | None:
     """The topic's id as a broker knows it now; None where brokers know no ids, or not this topic.
 
-    Raises :class:`KafkaError` if no broker answers.
+    Every broker that is known is asked until one answers. Raises :class:`KafkaError` if none does.
     """
     client = consumer._client
-    node = client.get_random_node()
-    if node is None:
-        raise KafkaError("no broker is known")
-    try:
-        response = await client.send(node, _MetadataRequest(topic))
-    except NotImplementedError:  # aiokafka's word for a broker that is too old for every version known
-        return None
-    found = [one[2] for one in response.topics if one[0] == 0]
-    return str(found[0]) if found and found[0] != _NONE else None
+    for broker in client.cluster.brokers():
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                response = await client.send(broker.nodeId, _MetadataRequest(topic))
+        except NotImplementedError:  # aiokafka's word for a broker that is too old for every version known
+            return None
+        except (KafkaError, TimeoutError):
+            continue
+        found = [one[2] for one in response.topics if one[0] == 0]
+        return str(found[0]) if found and found[0] != _NONE else None
+    raise KafkaError(f"no broker tells the id of {topic}")

@@ -9,7 +9,7 @@ from stream.wire.frame import Interner, SeriesKey
 
 MAX_SERIES = 250_000
 """Series that one numbering may hold before a new one is begun."""
-MAX_FOLDS = 1_000_000
+MAX_FOLDS = 10_000_000
 """Events of series beyond ``max_series`` that one numbering folds: then new ones have a chance."""
 
 
