@@ -1,8 +1,8 @@
 """The buckets of log histograms: fixed for everybody, so that merging is exact adding.
 
-Bucket i covers (g^(i−1), g^i] ms with g = 2^(1/32), about 2.2 %. One bucket holds zero; what is at most 1 ns or
-above about 34 years falls into the first and last of the others. Edges are compared as whole numbers, rounded
-down from their exact values: no machine's logarithm decides where a latency belongs.
+Bucket i covers (g^(i−1), g^i] ms with g = 2^(1/32), about 2.2 %. One bucket holds zero; what is at most a
+nanosecond or above about 34 years falls into the first and last of the others. Edges are compared as whole
+numbers, rounded down from their exact values: no machine's logarithm decides where a latency belongs.
 """
 
 from __future__ import annotations

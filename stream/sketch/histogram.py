@@ -176,7 +176,7 @@ class HistogramSet:
         return np.minimum(totals * totals / squares, self.count)
 
     def quantile_buckets(self, p: float) -> NDArray[np.int32]:
-        """[k] the first bucket at or below which at least a share ``p`` of the weight lies; ZERO of nothing."""
+        """[k] the first bucket up to which at least a share ``p`` of the weight lies; ZERO of nothing."""
         if not len(self.weights):
             return np.full(len(self), ZERO, np.int32)
         sums = np.concatenate(([0], np.cumsum(self.weights)))

@@ -1,0 +1,248 @@
+"""Is a quantile of the canary beyond a margin above the baseline's? Valid at every look, on histograms.
+
+After Howard & Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
+identification" (arXiv 1906.09712). If Q is an arm's true p-quantile, the number k of its N values at or below Q
+is that of Bernoulli trials, and the beta-binomial mixture
+
+    G(k, N) = ln B(cp + k, c(1−p) + N − k) − ln B(cp, c(1−p)) − k ln p − (N − k) ln(1−p)
+
+is the logarithm of a martingale that begins at 1. So for the true quantile Q of the baseline e^(G_b + G_c) is one
+as well, with k_c counted up to the margin above Q; and as Q is not known, the least over all Q is taken, which
+is no more than the true one: an e-process, at most 1/α at any look but with probability α.
+
+- One-sided: where a count speaks for the canary it is taken as the value that says least.
+- Ties and buckets: within a bucket, and among equal values, k may be anything between the counts below and
+  above. It is taken as what says least. So neither costs an error, only a little power.
+- Requests are taken as independent: a design effect divides the counts (design_effect.py).
+- Sampled requests count with Kish's effective size, which makes it nearly exact instead of exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log, log1p
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.canary.log_beta import log_beta
+from stream.canary.margin_maps import LAST, MarginMap, Shifted
+from stream.sketch.buckets import PER_OCTAVE, SPAN_BITS, ZERO
+from stream.sketch.histogram import HistogramSet
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WIDEST_SHIFT = 10 * PER_OCTAVE
+"""Ratios beyond 2^±10 are reported as unbounded."""
+
+
+def concentration(p: float, alpha: float, typical_size: float) -> float:
+    """c of the mixture: it is sharpest, at level α, around so many values in the arm."""
+    one = 2 * log(1 / alpha)
+    return max(typical_size / (one + log1p(one)) - 1, 1e-3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arm:
+    """One arm's histograms, ready for look-ups: row r is the r-th histogram."""
+
+    words: Ints
+    """Row and bucket in one ascending word."""
+    sums: Ints
+    """Running sums of weights over all rows, with 0 in front."""
+    starts: Ints
+    """[k] the running sum before each row."""
+    sizes: Floats
+    """[k] effective number of independent requests."""
+    scale: Floats
+    """[k] effective requests in a unit of weight."""
+
+    @classmethod
+    def of(cls, histograms: HistogramSet, design_effect: Floats | float = 1.0) -> Arm:
+        rows = np.repeat(np.arange(len(histograms)), histograms.sizes)
+        totals = histograms.totals()
+        sizes = histograms.effective_sizes() / design_effect
+        sums = np.concatenate(([0], np.cumsum(histograms.weights)))
+        return cls(
+            rows << SPAN_BITS | (histograms.buckets.astype(np.int64) - ZERO),
+            sums,
+            sums[histograms.offsets[:-1]],
+            sizes,
+            sizes / np.maximum(totals, 1),
+        )
+
+    def below(self, rows: Ints, bucket: Ints) -> Floats:
+        """Effective count of values in buckets below ``bucket``."""
+        return self._counts(rows, np.searchsorted(self.words, rows << SPAN_BITS | bucket, "left"))
+
+    def up_to(self, rows: Ints, bucket: Ints) -> Floats:
+        """Effective count of values in ``bucket`` and below."""
+        return self._counts(rows, np.searchsorted(self.words, rows << SPAN_BITS | bucket, "right"))
+
+    def _counts(self, rows: Ints, places: Ints) -> Floats:
+        return (self.sums[places] - self.starts[rows]) * self.scale[rows]
+
+    def first_above(self, rows: Ints, count: Floats) -> Ints:
+        """The first bucket up to which more than ``count`` values lie; the last bucket if there is none."""
+        places = self._place_above(rows, count)
+        there = places < np.searchsorted(self.words, (rows + 1) << SPAN_BITS)
+        words = np.append(self.words, 0)[places]
+        return np.where(there, words & ((1 << SPAN_BITS) - 1), LAST)
+
+    def _place_above(self, rows: Ints, count: Floats) -> Ints:
+        wanted = self.starts[rows] + count / np.maximum(self.scale[rows], 1e-300)
+        return np.searchsorted(self.sums, wanted, "right") - 1
+
+    def run(self, rows: Ints, bucket: Ints, count: Floats) -> tuple[Ints, Ints]:
+        """Places of the filled buckets above ``bucket``, through the first up to which ``count`` values lie:
+        the first place of each row's, and how many."""
+        first = np.searchsorted(self.words, rows << SPAN_BITS | bucket, "right")
+        end = np.searchsorted(self.words, (rows + 1) << SPAN_BITS)
+        last = np.minimum(self._place_above(rows, count) + 1, end)
+        return first, np.maximum(last - first, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """G for rows with a quantile and a concentration each."""
+
+    p: Floats
+    c: Floats
+    sizes: Floats
+
+    @property
+    def mildest(self) -> Floats:
+        """The k that says least, of all between 0 and N."""
+        return np.clip(self.p * self.sizes + 0.5 - self.p, 0, self.sizes)
+
+    def at(self, which: Ints, k: Floats) -> Floats:
+        p, c, n = self.p[which], self.c[which], self.sizes[which]
+        a, b = c * p, c * (1 - p)
+        prior = log_beta(self.c * self.p, self.c * (1 - self.p))[which]
+        return log_beta(a + k, b + n - k) - prior - k * np.log(p) - (n - k) * np.log1p(-p)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantileTest:
+    """Rows to test: ``rows[i]`` of both arms' histograms at the quantile ``p[i]``."""
+
+    baseline: Arm
+    canary: Arm
+    rows: Ints
+    p: Floats
+    c_baseline: Floats
+    c_canary: Floats
+
+    def _mixtures(self) -> tuple[Mixture, Mixture]:
+        return (
+            Mixture(self.p, self.c_baseline, self.baseline.sizes[self.rows]),
+            Mixture(self.p, self.c_canary, self.canary.sizes[self.rows]),
+        )
+
+    def log_e_worse(self, margin: MarginMap) -> Floats:
+        """Evidence against "the canary's quantile is within the margin above the baseline's"."""
+        of_baseline, of_canary = self._mixtures()
+        row = np.arange(len(self.rows))
+        # The last bucket at which the baseline says nothing against Q lying there.
+        j = self.baseline.first_above(self.rows, of_baseline.mildest)
+        ends = margin.high(row, j)
+
+        def candidates(which: Ints, bucket: Ints) -> tuple[Ints, Ints]:
+            at = margin.first_reaching(which, bucket)
+            return at, margin.high(which, at)
+
+        return _least(
+            (self.baseline, of_baseline), (self.canary, of_canary), self.rows, (j, ends), candidates
+        )
+
+    def log_e_within(self, margin: MarginMap) -> Floats:
+        """Evidence against "the canary's quantile is at or beyond the margin's end"."""
+        of_baseline, of_canary = self._mixtures()
+        row = np.arange(len(self.rows))
+        j = margin.last_within(row, self.canary.first_above(self.rows, of_canary.mildest))
+
+        def candidates(which: Ints, bucket: Ints) -> tuple[Ints, Ints]:
+            return margin.low(which, bucket), bucket
+
+        start = margin.low(row, j), j
+        return _least((self.canary, of_canary), (self.baseline, of_baseline), self.rows, start, candidates)
+
+    def ratio_interval(self, log_threshold: Floats | float) -> tuple[Ints, Ints]:
+        """Between which whole shifts the ratio of the quantiles lies, canary over baseline, at every look:
+        each end is wrong with probability α = e^(−log_threshold) at most. ±WIDEST_SHIFT: unbounded."""
+        lower = _largest_true(len(self.rows), lambda s: self.log_e_worse(Shifted(s)) >= log_threshold)
+        upper = -_largest_true(len(self.rows), lambda s: self.log_e_within(Shifted(-s)) >= log_threshold)
+        return lower, upper
+
+
+def _largest_true(rows: int, holds: Callable[[Ints], NDArray[np.bool_]]) -> Ints:
+    """By row the largest shift for which ``holds``, which does so up to a point; −WIDEST_SHIFT if for none."""
+    good, bad = np.full(rows, -WIDEST_SHIFT), np.full(rows, WIDEST_SHIFT)
+    while ((bad - good) > 1).any():
+        middle = (good + bad) // 2
+        true = holds(middle)
+        good, bad = np.where(true, middle, good), np.where(true, bad, middle)
+    return good
+
+
+Side = tuple[Arm, Mixture]
+
+
+def _least(
+    rising: Side,
+    falling: Side,
+    rows: Ints,
+    start: tuple[Ints, Ints],
+    candidates: Callable[[Ints, Ints], tuple[Ints, Ints]],
+) -> Floats:
+    """The least, over the buckets in which Q may lie, of what both arms say against it.
+
+    Along Q one arm's evidence rises, the other's falls, each in steps. Before ``start`` the rising one says
+    least all the time; so it is enough to look there, and wherever the falling one falls, until it says least.
+    """
+    (up, of_up), (down, of_down) = rising, falling
+    everything = np.arange(len(rows))
+    first, sizes = down.run(rows, start[1], of_down.mildest)
+    which = np.repeat(everything, sizes)
+    offsets = np.cumsum(sizes) - sizes
+    places = np.arange(len(which)) - np.repeat(offsets - first, sizes)
+    u, d = candidates(which, down.words[places] & ((1 << SPAN_BITS) - 1))
+    which = np.concatenate((everything, which))
+    u, d = np.concatenate((start[0], u)), np.concatenate((start[1], d))
+    k_up = np.maximum(up.below(rows[which], u), of_up.mildest[which])
+    k_down = np.minimum(down.up_to(rows[which], d), of_down.mildest[which])
+    said = of_up.at(which, np.minimum(k_up, of_up.sizes[which])) + of_down.at(which, k_down)
+    result = said[: len(rows)].copy()
+    if len(said) > len(rows):
+        some = sizes > 0
+        more = np.minimum.reduceat(said[len(rows) :], offsets[some])
+        result[some] = np.minimum(result[some], more)
+    return result
+
+
+def quantile_interval(arm: Arm, rows: Ints, p: Floats, c: Floats, log_threshold: float) -> tuple[Ints, Ints]:
+    """The first and last bucket in which each row's quantile may lie, at every look: each end is wrong with
+    probability α = e^(−log_threshold) at most."""
+    mixture = Mixture(p, c, arm.sizes[rows])
+    everything = np.arange(len(rows))
+    said_too_low = _furthest(mixture, everything, np.zeros(len(rows)), log_threshold)
+    said_too_high = _furthest(mixture, everything, mixture.sizes, log_threshold)
+    first = np.where(said_too_low < 0, 0, arm.first_above(rows, said_too_low))
+    # The last bucket with fewer than so many values below it.
+    above = arm.first_above(rows, np.nextafter(said_too_high, 0))
+    last = np.where(said_too_high > mixture.sizes, LAST, above)
+    return first + ZERO, last + ZERO
+
+
+def _furthest(mixture: Mixture, which: Ints, end: Floats, log_threshold: float) -> Floats:
+    """Of the counts between ``end`` and the mildest, the nearest to the mildest that is refuted; beyond
+    ``end`` if none is."""
+    refuted, kept = end.astype(np.float64), mixture.mildest
+    none = mixture.at(which, refuted) < log_threshold
+    for _ in range(60):
+        middle = (refuted + kept) / 2
+        out = mixture.at(which, middle) >= log_threshold
+        refuted, kept = np.where(out, middle, refuted), np.where(out, kept, middle)
+    return np.where(none, np.where(end > 0, np.inf, -1.0), refuted)
