@@ -1,11 +1,11 @@
 """By how much requests that come in bursts say less than as many independent ones.
 
-Retries, noisy neighbours and bad minutes make the requests of one pane alike. Where requests were independent,
-the difference of the arms' rates in a pane would scatter around its mean by θ(1−θ)(1/n_c + 1/n_b). By how much
-more it does is the design effect; all counts are divided by it.
+Retries, noisy neighbours and bad minutes make the requests of one pane alike. Where requests were
+independent, the difference of the arms' rates in a pane would scatter around its mean by θ(1−θ)(1/n_c +
+1/n_b). By how much more it does is the design effect; all counts are divided by it.
 
-It is the *difference* that is looked at: what hits both arms in the same pane is no evidence against either, and
-takes none away. A lasting harm does not scatter, and so does not hide behind a design effect.
+It is the *difference* that is looked at: what hits both arms in the same pane is no evidence against either,
+and takes none away. A lasting harm does not scatter, and so does not hide behind a design effect.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ margin the block's likelihood under them is divided by the one under the nearest
     E ← E · Π_g θ̂_g^y_g (1−θ̂_g)^(n_g−y_g) / Π_g θ°_g^y_g (1−θ°_g)^(n_g−y_g)
 
 That is an e-variable whatever the true rates within the margin are, because what the margin allows is convex:
-with s_g = (θ̂_g−θ°_g)/(θ°_g(1−θ°_g)) the expectation is Π_g (1 + (θ_g−θ°_g)·s_g)^n_g ≤ exp Σ n_g (θ_g−θ°_g)·s_g ≤ 1,
-the last by θ° being nearest. So traffic may move between the arms at will, and rates that rise and fall for both
-alike are no harm.
+with s_g = (θ̂_g−θ°_g)/(θ°_g(1−θ°_g)) the expectation is Π_g (1 + (θ_g−θ°_g)·s_g)^n_g ≤ exp Σ n_g
+(θ_g−θ°_g)·s_g ≤ 1, the last by θ° being nearest. So traffic may move between the arms at will, and rates
+that rise and fall for both alike are no harm.
 
 "Within the margin" is θ_c ≤ ratio·θ_b **or** θ_c ≤ θ_b + floor. That is two convex sets, each with its own E;
 against both speaks the lesser of them. Against "beyond", which is both at once, speaks their average.

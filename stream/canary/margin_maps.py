@@ -7,6 +7,7 @@ from 0 (the bucket of zero) here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -19,6 +20,8 @@ from stream.sketch.buckets import HIGHEST, ZERO, buckets_of, shift_of_ratio, upp
 Ints = NDArray[np.int64]
 
 LAST = HIGHEST - ZERO
+_WIDTH = LAST + 1
+_APART = 2 * _WIDTH
 
 
 class MarginMap(Protocol):
@@ -97,6 +100,40 @@ class Allowance:
 
     def last_within(self, rows: Ints, bucket: Ints) -> Ints:
         return np.maximum(np.searchsorted(self.lows, bucket, "right") - 1, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowances:
+    """Several allowances; each row has the one that ``which`` says."""
+
+    highs: Ints
+    """All of them, one after the other, each in its own range of numbers: ascending as a whole."""
+    lows: Ints
+    which: Ints
+
+    @classmethod
+    def of(cls, several: Sequence[Allowance], which: Ints) -> Allowances:
+        apart = np.arange(len(several))[:, None] * _APART
+        highs = np.stack([one.highs for one in several]) + apart
+        lows = np.stack([one.lows for one in several]) + apart
+        return cls(highs.ravel(), lows.ravel(), which)
+
+    def high(self, rows: Ints, j: Ints) -> Ints:
+        which = self.which[rows]
+        return self.highs[which * _WIDTH + j] - which * _APART
+
+    def low(self, rows: Ints, j: Ints) -> Ints:
+        which = self.which[rows]
+        return self.lows[which * _WIDTH + j] - which * _APART
+
+    def first_reaching(self, rows: Ints, bucket: Ints) -> Ints:
+        which = self.which[rows]
+        return np.searchsorted(self.highs, which * _APART + bucket, "left") - which * _WIDTH
+
+    def last_within(self, rows: Ints, bucket: Ints) -> Ints:
+        which = self.which[rows]
+        found = np.searchsorted(self.lows, which * _APART + bucket, "right") - 1 - which * _WIDTH
+        return np.maximum(found, 0)
 
 
 def _bucket(values: NDArray[np.float64]) -> Ints:

@@ -1,4 +1,4 @@
-"""Where on the line "canary's rate = ratio · baseline's rate + difference" two estimated rates come nearest."""
+"""Where two estimated rates come nearest to the line "canary = ratio · baseline + difference"."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """Is a quantile of the canary beyond a margin above the baseline's? Valid at every look, on histograms.
 
 After Howard & Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
-identification" (arXiv 1906.09712). If Q is an arm's true p-quantile, the number k of its N values at or below Q
-is that of Bernoulli trials, and the beta-binomial mixture
+identification" (arXiv 1906.09712). If Q is an arm's true p-quantile, the number k of its N values at or
+below Q is that of Bernoulli trials, and the beta-binomial mixture
 
     G(k, N) = ln B(cp + k, c(1−p) + N − k) − ln B(cp, c(1−p)) − k ln p − (N − k) ln(1−p)
 
-is the logarithm of a martingale that begins at 1. So for the true quantile Q of the baseline e^(G_b + G_c) is one
-as well, with k_c counted up to the margin above Q; and as Q is not known, the least over all Q is taken, which
-is no more than the true one: an e-process, at most 1/α at any look but with probability α.
+is the logarithm of a martingale that begins at 1. So for the true quantile Q of the baseline e^(G_b + G_c)
+is one as well, with k_c counted up to the margin above Q; and as Q is not known, the least over all Q is
+taken, which is no more than the true one: an e-process, at most 1/α at any look but with probability α.
 
 - One-sided: where a count speaks for the canary it is taken as the value that says least.
 - Ties and buckets: within a bucket, and among equal values, k may be anything between the counts below and
@@ -178,7 +178,7 @@ class QuantileTest:
 
 
 def _largest_true(rows: int, holds: Callable[[Ints], NDArray[np.bool_]]) -> Ints:
-    """By row the largest shift for which ``holds``, which does so up to a point; −WIDEST_SHIFT if for none."""
+    """By row the largest shift for which ``holds``, which it does up to a point; −WIDEST_SHIFT of none."""
     good, bad = np.full(rows, -WIDEST_SHIFT), np.full(rows, WIDEST_SHIFT)
     while ((bad - good) > 1).any():
         middle = (good + bad) // 2
@@ -200,7 +200,8 @@ def _least(
     """The least, over the buckets in which Q may lie, of what both arms say against it.
 
     Along Q one arm's evidence rises, the other's falls, each in steps. Before ``start`` the rising one says
-    least all the time; so it is enough to look there, and wherever the falling one falls, until it says least.
+    least all the time; so it is enough to look there, and wherever the falling one falls, until it says
+    least.
     """
     (up, of_up), (down, of_down) = rising, falling
     everything = np.arange(len(rows))

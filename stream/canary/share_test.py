@@ -8,7 +8,8 @@ events of both arms is the canary's with probability ρ, the beta-binomial mixtu
 is a martingale that begins at 1. Traffic may rise and fall as it likes, only the split must stay. That gives
 
 - a test of the **throughput share** itself: does the canary get what its stage says;
-- a confidence sequence for a **ratio of rare rates** (errors): at a ratio r and n requests of each arm, an error
+- a confidence sequence for a **ratio of rare rates** (errors): at a ratio r and n requests of each arm, an
+  error
   is the canary's with probability n_c·r / (n_c·r + n_b).
 """
 
@@ -108,7 +109,7 @@ def ratio_interval(
 
 
 def difference_of_ratio(ratio: Floats, bad: Floats, n_canary: Floats, n_baseline: Floats) -> Floats:
-    """By how much the rates differ at this ratio, all errors being ``bad``; inf means all are the canary's."""
+    """By how much the rates differ at this ratio, with ``bad`` errors in all; inf: all the canary's."""
     with np.errstate(invalid="ignore", divide="ignore"):
         finite = bad * (ratio - 1) / (n_canary * ratio + n_baseline)
         return np.where(np.isinf(ratio), bad / n_canary, finite)

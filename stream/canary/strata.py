@@ -1,14 +1,14 @@
 """Endpoints are compared each with itself, and then put together: another mix of them is no harm.
 
-A canary that gets more of the slow endpoints looks slower although none of them is (Simpson's paradox). So each
-endpoint is a stratum with its own evidence, and
+A canary that gets more of the slow endpoints looks slower although none of them is (Simpson's paradox). So
+each endpoint is a stratum with its own evidence, and
 
     E = ½ · Σ w_s·E_s + ½ · Π E_s
 
-The average is an e-value under any dependence between endpoints, and finds harm to one of them. The product is
-one as far as requests of different endpoints are independent, as those of one endpoint are taken to be, and finds
-harm that is spread over all. Weights must not look at the outcomes: they are given out once, when an endpoint is
-first seen, by its share of the traffic then.
+The average is an e-value under any dependence between endpoints, and finds harm to one of them. The product
+is one as far as requests of different endpoints are independent, as those of one endpoint are taken to be,
+and finds harm that is spread over all. Weights must not look at the outcomes: they are given out once, when
+an endpoint is first seen, by its share of the traffic then.
 
 Effects are averaged by the same weights, which are the baseline's mix, on the scale of logarithms for ratios.
 """
@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 
 RESERVE = 0.1
 """Of what weight is left, so much is kept at each look for endpoints that appear later."""
+NEARLY_ALL = 0.9
+"""Endpoints that hardly anybody calls never show that they are well."""
 EVEN = 0.25
 """So much of the weight that is given out is split evenly, that small endpoints be heard."""
 
@@ -60,15 +62,15 @@ class StratumWeights:
         return self.weights[np.searchsorted(self.keys, keys)]
 
 
-def combined_log_e(log_e: Floats, weights: Floats) -> float:
-    """ln of the whole's e-value. Weight that was not given out counts as an endpoint of which nothing is known."""
-    if not len(log_e):
-        return 0.0
-    left = max(1 - float(weights.sum()), 0.0)
+def combined_log_e(log_e: Floats, weights: Floats) -> Floats:
+    """[…] ln of the whole's e-value from [… , strata]. Weight that was not given out counts as an endpoint of
+    which nothing is known."""
+    left = np.maximum(1 - weights.sum(axis=-1, keepdims=True), 0)
     with np.errstate(divide="ignore"):
-        terms = np.append(log_e + np.log(weights), np.log(left))
-    average = float(np.logaddexp.reduce(terms))
-    return float(np.logaddexp(average, float(log_e.sum()))) - log(2)
+        shares = np.log(np.concatenate((weights, left), axis=-1))
+    unknown = np.zeros((*log_e.shape[:-1], 1))
+    average = np.logaddexp.reduce(np.concatenate((log_e, unknown), axis=-1) + shares, axis=-1)
+    return np.asarray(np.logaddexp(average, log_e.sum(axis=-1)) - log(2))
 
 
 def combined_effect(effects: Floats, weights: Floats) -> float:
@@ -78,4 +80,10 @@ def combined_effect(effects: Floats, weights: Floats) -> float:
 
 def simultaneous_log_thresholds(log_threshold: float, weights: Floats) -> Floats:
     """What each endpoint's interval must be held to, for all of them to hold at once: α by weight."""
-    return log_threshold - np.log(weights / weights.sum())
+    return np.asarray(log_threshold - np.log(weights / weights.sum(axis=-1, keepdims=True)))
+
+
+def shown_on_nearly_all(log_e: Floats, weights: Floats, log_threshold: float) -> NDArray[np.bool_]:
+    """[…] whether endpoints with at least ``NEARLY_ALL`` of the weight show it, all of them at once at α."""
+    shown = log_e >= simultaneous_log_thresholds(log_threshold, weights)
+    return np.asarray((weights * shown).sum(axis=-1) >= NEARLY_ALL * weights.sum(axis=-1))
