@@ -55,15 +55,15 @@ class Arm:
     starts: Ints
     """[k] the running sum before each row."""
     sizes: Floats
-    """[k] effective number of independent requests."""
+    """[k] effective number of requests."""
     scale: Floats
     """[k] effective requests in a unit of weight."""
 
     @classmethod
-    def of(cls, histograms: HistogramSet, design_effect: Floats | float = 1.0) -> Arm:
+    def of(cls, histograms: HistogramSet) -> Arm:
         rows = np.repeat(np.arange(len(histograms)), histograms.sizes)
         totals = histograms.totals()
-        sizes = histograms.effective_sizes() / design_effect
+        sizes = histograms.effective_sizes()
         sums = np.concatenate(([0], np.cumsum(histograms.weights)))
         return cls(
             rows << SPAN_BITS | (histograms.buckets.astype(np.int64) - ZERO),
@@ -106,7 +106,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
-    """G for rows with a quantile and a concentration each."""
+    """G for rows with a quantile and a concentration each. All counts are of independent requests."""
 
     p: Floats
     c: Floats
@@ -134,40 +134,38 @@ class QuantileTest:
     p: Floats
     c_baseline: Floats
     c_canary: Floats
+    design_effect: Floats
 
-    def _mixtures(self) -> tuple[Mixture, Mixture]:
+    def _sides(self) -> tuple[Side, Side]:
         return (
-            Mixture(self.p, self.c_baseline, self.baseline.sizes[self.rows]),
-            Mixture(self.p, self.c_canary, self.canary.sizes[self.rows]),
+            Side.of(self.baseline, self.rows, self.p, self.c_baseline, self.design_effect),
+            Side.of(self.canary, self.rows, self.p, self.c_canary, self.design_effect),
         )
 
     def log_e_worse(self, margin: MarginMap) -> Floats:
         """Evidence against "the canary's quantile is within the margin above the baseline's"."""
-        of_baseline, of_canary = self._mixtures()
+        baseline, canary = self._sides()
         row = np.arange(len(self.rows))
         # The last bucket at which the baseline says nothing against Q lying there.
-        j = self.baseline.first_above(self.rows, of_baseline.mildest)
+        j = baseline.last_mild()
         ends = margin.high(row, j)
 
         def candidates(which: Ints, bucket: Ints) -> tuple[Ints, Ints]:
             at = margin.first_reaching(which, bucket)
             return at, margin.high(which, at)
 
-        return _least(
-            (self.baseline, of_baseline), (self.canary, of_canary), self.rows, (j, ends), candidates
-        )
+        return _least(baseline, canary, (j, ends), candidates)
 
     def log_e_within(self, margin: MarginMap) -> Floats:
         """Evidence against "the canary's quantile is at or beyond the margin's end"."""
-        of_baseline, of_canary = self._mixtures()
+        baseline, canary = self._sides()
         row = np.arange(len(self.rows))
-        j = margin.last_within(row, self.canary.first_above(self.rows, of_canary.mildest))
+        j = margin.last_within(row, canary.last_mild())
 
         def candidates(which: Ints, bucket: Ints) -> tuple[Ints, Ints]:
             return margin.low(which, bucket), bucket
 
-        start = margin.low(row, j), j
-        return _least((self.canary, of_canary), (self.baseline, of_baseline), self.rows, start, candidates)
+        return _least(canary, baseline, (margin.low(row, j), j), candidates)
 
     def ratio_interval(self, log_threshold: Floats | float) -> tuple[Ints, Ints]:
         """Between which whole shifts the ratio of the quantiles lies, canary over baseline, at every look:
@@ -187,52 +185,85 @@ def _largest_true(rows: int, holds: Callable[[Ints], NDArray[np.bool_]]) -> Ints
     return good
 
 
-Side = tuple[Arm, Mixture]
-
-
 def _least(
     rising: Side,
     falling: Side,
-    rows: Ints,
     start: tuple[Ints, Ints],
     candidates: Callable[[Ints, Ints], tuple[Ints, Ints]],
 ) -> Floats:
     """The least, over the buckets in which Q may lie, of what both arms say against it.
 
     Along Q one arm's evidence rises, the other's falls, each in steps. Before ``start`` the rising one says
-    least all the time; so it is enough to look there, and wherever the falling one falls, until it says
-    least.
+    least all the time; so it is enough to look there, and wherever the falling one falls, until that one
+    says least.
     """
-    (up, of_up), (down, of_down) = rising, falling
-    everything = np.arange(len(rows))
-    first, sizes = down.run(rows, start[1], of_down.mildest)
+    everything = np.arange(len(rising.rows))
+    first, sizes = falling.run_from(start[1])
     which = np.repeat(everything, sizes)
     offsets = np.cumsum(sizes) - sizes
     places = np.arange(len(which)) - np.repeat(offsets - first, sizes)
-    u, d = candidates(which, down.words[places] & ((1 << SPAN_BITS) - 1))
+    u, d = candidates(which, falling.arm.words[places] & ((1 << SPAN_BITS) - 1))
     which = np.concatenate((everything, which))
     u, d = np.concatenate((start[0], u)), np.concatenate((start[1], d))
-    k_up = np.maximum(up.below(rows[which], u), of_up.mildest[which])
-    k_down = np.minimum(down.up_to(rows[which], d), of_down.mildest[which])
-    said = of_up.at(which, np.minimum(k_up, of_up.sizes[which])) + of_down.at(which, k_down)
-    result = said[: len(rows)].copy()
-    if len(said) > len(rows):
-        some = sizes > 0
-        more = np.minimum.reduceat(said[len(rows) :], offsets[some])
+    said = rising.at_least(which, u) + falling.at_most(which, d)
+    result = said[: len(everything)].copy()
+    some = sizes > 0
+    if some.any():
+        more = np.minimum.reduceat(said[len(everything) :], offsets[some])
         result[some] = np.minimum(result[some], more)
     return result
 
 
-def quantile_interval(arm: Arm, rows: Ints, p: Floats, c: Floats, log_threshold: float) -> tuple[Ints, Ints]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One arm in a test: its counts, divided by the design effect, and what they say."""
+
+    arm: Arm
+    rows: Ints
+    effect: Floats
+    mixture: Mixture
+    mildest: Floats
+
+    @classmethod
+    def of(cls, arm: Arm, rows: Ints, p: Floats, c: Floats, effect: Floats) -> Side:
+        mixture = Mixture(p, c, arm.sizes[rows] / effect)
+        return cls(arm, rows, effect, mixture, mixture.mildest)
+
+    def last_mild(self) -> Ints:
+        """The last bucket below which no more lies than says least."""
+        return self.arm.first_above(self.rows, self.mildest * self.effect)
+
+    def run_from(self, bucket: Ints) -> tuple[Ints, Ints]:
+        """Filled buckets above ``bucket``, until what lies below says least."""
+        return self.arm.run(self.rows, bucket, self.mildest * self.effect)
+
+    def at_least(self, which: Ints, bucket: Ints) -> Floats:
+        """What is said by so many below ``bucket``, or more."""
+        k = self.arm.below(self.rows[which], bucket) / self.effect[which]
+        return self._said(which, np.maximum(k, self.mildest[which]))
+
+    def at_most(self, which: Ints, bucket: Ints) -> Floats:
+        """What is said by so many in ``bucket`` and below, or fewer."""
+        k = self.arm.up_to(self.rows[which], bucket) / self.effect[which]
+        return self._said(which, np.minimum(k, self.mildest[which]))
+
+    def _said(self, which: Ints, k: Floats) -> Floats:
+        # A rounding error above N would be a count of less than nothing.
+        return self.mixture.at(which, np.minimum(k, self.mixture.sizes[which]))
+
+
+def quantile_interval(
+    arm: Arm, rows: Ints, p: Floats, c: Floats, effect: Floats, log_threshold: float
+) -> tuple[Ints, Ints]:
     """The first and last bucket in which each row's quantile may lie, at every look: each end is wrong with
     probability α = e^(−log_threshold) at most."""
-    mixture = Mixture(p, c, arm.sizes[rows])
+    mixture = Mixture(p, c, arm.sizes[rows] / effect)
     everything = np.arange(len(rows))
     said_too_low = _furthest(mixture, everything, np.zeros(len(rows)), log_threshold)
     said_too_high = _furthest(mixture, everything, mixture.sizes, log_threshold)
-    first = np.where(said_too_low < 0, 0, arm.first_above(rows, said_too_low))
+    first = np.where(said_too_low < 0, 0, arm.first_above(rows, said_too_low * effect))
     # The last bucket with fewer than so many values below it.
-    above = arm.first_above(rows, np.nextafter(said_too_high, 0))
+    above = arm.first_above(rows, np.nextafter(said_too_high * effect, 0))
     last = np.where(said_too_high > mixture.sizes, LAST, above)
     return first + ZERO, last + ZERO
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 from statistics import NormalDist
 
@@ -48,7 +49,7 @@ def comparison(baseline: list[Floats], canary: list[Floats], p: float, c: float 
 
     rows = np.arange(len(baseline))
     each = np.ones(len(rows))
-    return QuantileTest(arm(baseline), arm(canary), rows, p * each, c * each, c * each)
+    return QuantileTest(arm(baseline), arm(canary), rows, p * each, c * each, c * each, each)
 
 
 def brute_force(
@@ -194,7 +195,9 @@ def test_the_interval_ends_where_the_evidence_does() -> None:
 def test_an_arms_interval_holds_the_buckets_that_are_not_refuted(values: list[float], p: float) -> None:
     raw = np.array(values, np.float64)
     arm = Arm.of(HistogramSet.from_values(np.zeros(len(raw), np.int64), raw))
-    first, last = quantile_interval(arm, np.zeros(1, np.int64), np.array([p]), np.array([20.0]), log(10))
+    first, last = quantile_interval(
+        arm, np.zeros(1, np.int64), np.array([p]), np.array([20.0]), np.ones(1), log(10)
+    )
     buckets = buckets_of(raw)
     kept = []
     for bucket in range(ZERO, HIGHEST + 1):
@@ -217,7 +220,17 @@ def test_sampled_requests_say_as_much_as_their_effective_number() -> None:
         strict=True,
     ):
         np.testing.assert_allclose(one, other)
-    assert Arm.of(plain, 4.0).sizes[0] == 250
+
+
+def test_a_design_effect_divides_all_counts() -> None:
+    rng = np.random.default_rng(6)
+    b, c = rng.lognormal(3, 0.5, 3000), 1.3 * rng.lognormal(3, 0.5, 1000)
+    whole = comparison([np.tile(b, 4)], [np.tile(c, 4)], 0.9)
+    effect = replace(whole, design_effect=np.array([4.0]))
+    margin = Shifted(np.zeros(1, np.int64))
+    for test in (QuantileTest.log_e_worse, QuantileTest.log_e_within):
+        np.testing.assert_allclose(test(effect, margin), test(comparison([b], [c], 0.9), margin))
+    assert effect.log_e_worse(margin)[0] < whole.log_e_worse(margin)[0]
 
 
 def test_looking_every_minute_of_an_hour_raises_no_false_alarm() -> None:
@@ -261,6 +274,6 @@ def looks(harm: float, rollouts: int = 300) -> NDArray[np.bool_]:
                 )
             )
         c = [concentration(0.99, 0.05, n * 30.0) for n in (1900, 100)]
-        test = QuantileTest(arms[0], arms[1], keys, 0.99 * each, c[0] * each, c[1] * each)
+        test = QuantileTest(arms[0], arms[1], keys, 0.99 * each, c[0] * each, c[1] * each, each)
         found |= test.log_e_worse(Shifted(np.zeros(rollouts, np.int64))) >= log(20)
     return found
