@@ -54,7 +54,7 @@ def slower(below: Below, factor: float) -> Below:
 
 
 def stretched(below: Below, factor: float, start: float, full: float) -> Below:
-    """Quantiles up to ``start`` as they were, from ``full`` on larger by ``factor``, and on the way between."""
+    """Quantiles up to ``start`` as they were, from ``full`` on larger by ``factor``."""
     fine = np.exp2(np.linspace(-4, 20, 24 * 200))
     part = np.clip((below(fine) - start) / (full - start), 0, 1)
     moved = fine * factor**part

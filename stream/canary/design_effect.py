@@ -36,6 +36,11 @@ class Scatter:
     """Σ h·d²"""
     expected: Floats
     """What ``second`` would be if all requests were independent and the arms alike."""
+    n_canary: Floats
+    bad_canary: Floats
+    n_baseline: Floats
+    bad_baseline: Floats
+    """Of those panes together."""
 
     @classmethod
     def none(cls, rows: int) -> Scatter:
@@ -54,7 +59,8 @@ class Scatter:
         d = bad_canary / safe_c - bad_baseline / safe_b
         rate = np.where(counts, bad / safe, 0)
         spread = rate * (1 - rate) * safe / np.maximum(safe - 1, 1)
-        return cls(counts.astype(np.float64), h, h * d, h * d * d, np.where(counts, spread, 0))
+        kept = (np.where(counts, x, 0) for x in (n_canary, bad_canary, n_baseline, bad_baseline))
+        return cls(counts.astype(np.float64), h, h * d, h * d * d, np.where(counts, spread, 0), *kept)
 
     def plus(self, other: Scatter) -> Scatter:
         return Scatter(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Scatter)))
@@ -63,7 +69,7 @@ class Scatter:
         return Scatter(*(getattr(self, f.name)[rows] for f in fields(Scatter)))
 
     def columns(self) -> Floats:
-        """[5, rows]: the whole state."""
+        """[9, rows]: the whole state."""
         return np.stack([getattr(self, f.name) for f in fields(Scatter)])
 
     @classmethod
@@ -73,11 +79,25 @@ class Scatter:
             raise ValueError("these columns are no scatter")
         return cls(*columns)
 
+    def _of_unlike_arms(self) -> Floats:
+        """By how much more the difference scatters where one arm's rate is a multiple of the other's."""
+        n_c, n_b = np.maximum(self.n_canary, 1), np.maximum(self.n_baseline, 1)
+        of_c, of_b, of_all = (
+            rate * (1 - rate)
+            for rate in (
+                self.bad_canary / n_c,
+                self.bad_baseline / n_b,
+                (self.bad_canary + self.bad_baseline) / (n_c + n_b),
+            )
+        )
+        alike = of_all * (1 / n_c + 1 / n_b)
+        return np.where(alike > 0, (of_c / n_c + of_b / n_b) / np.maximum(alike, 1e-300), 1)
+
     def design_effect(self) -> Floats:
         """At least 1; 1 of too few panes to tell."""
         degrees = np.maximum(self.panes - 1, 0)
         around = self.second - self.first * self.first / np.maximum(self.weight, 1e-300)
-        expected = self.expected * degrees / np.maximum(self.panes, 1)
+        expected = self.expected * self._of_unlike_arms() * degrees / np.maximum(self.panes, 1)
         raw = np.where(expected > 0, around / np.maximum(expected, 1e-300), 1)
         shrunk = (SHRINKAGE_PANES + degrees * raw) / (SHRINKAGE_PANES + degrees)
         return np.where(self.panes < _FEWEST_PANES, 1.0, np.maximum(shrunk, 1.0))

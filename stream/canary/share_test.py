@@ -101,7 +101,7 @@ def ratio_interval(
     divided by a design effect already; 0 and inf where there is no bound."""
     low, high = share_interval(bad_canary, bad_baseline, sharpness, log_threshold)
     traffic = n_baseline / np.maximum(n_canary, 1e-300)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         least, most = low / (1 - low) * traffic, high / (1 - high) * traffic
     empty = (n_canary <= 0) | (n_baseline <= 0)
     least = np.where(empty | (least < 1 / WIDEST_RATIO), 0, least)

@@ -56,13 +56,13 @@ def test_a_lasting_harm_has_none() -> None:
 
 
 def test_bursts_of_each_arm_by_itself_do() -> None:
-    """The variance of the difference of the means, over what it is without bursts: what must come out."""
+    """By how much more the difference of the means varies is the least that must come out."""
     c, b = bursts(2), bursts(3)
     effects = scatter(c, b).design_effect()
     theta = 0.95 * 0.01 + 0.05 * 0.4
     within, between = theta * (1 - theta), 0.05 * 0.95 * 0.39**2
     expected = 1 + between * (2 - 1 / 20 - 1 / 300) / (within * (1 / 20 + 1 / 300))
-    assert np.median(effects) == pytest.approx(expected, rel=0.2)
+    assert expected <= np.median(effects) <= 1.5 * expected
 
 
 def test_few_panes_are_drawn_towards_one() -> None:

@@ -27,7 +27,7 @@ def block(n_c: object, bad_c: object, n_b: object, bad_b: object) -> Block:
 
 
 @given(RATES, RATES, COUNTS, COUNTS, st.floats(0.2, 5), st.sampled_from([0.0, 0.001, 0.1, -0.05]))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_the_nearest_rates_are_nearer_than_all_others_on_the_line(
     canary: float, baseline: float, n_c: int, n_b: int, ratio: float, difference: float
 ) -> None:

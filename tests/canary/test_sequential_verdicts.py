@@ -20,6 +20,7 @@ P99 = Measured(
     1.02,
     0.97,
     1.08,
+    True,
     margin_ratio=1.15,
     margin_floor=5.0,
 )
@@ -64,7 +65,7 @@ def test_at_the_end_no_harm_passes_only_if_twice_the_margin_would_have_been_seen
     assert judge([unclear(P99)], OVER).outcome is Outcome.PASS
     said = judge([blind(P99)], OVER)
     assert (said.outcome, said.final) == (Outcome.MARGINAL, True)
-    assert "harm from +101.2 % would have been seen" in said.reason
+    assert "harm from +101.3 % would have been seen" in said.reason
 
 
 def test_too_little_data_is_never_a_pass() -> None:
