@@ -35,7 +35,7 @@ def _slower(canary: Counts, baseline: Counts) -> Flags:
         away = u - n * m / 2
         z = np.sign(away) * np.maximum(np.abs(away) - 0.5, 0) / deviation
     z = np.nan_to_num(z)
-    return (z > 0) & (_p(z) < SIGNIFICANT)
+    return np.asarray((z > 0) & (_p(z) < SIGNIFICANT))
 
 
 def _more_errors(canary: Counts, baseline: Counts) -> Flags:
@@ -48,4 +48,4 @@ def _more_errors(canary: Counts, baseline: Counts) -> Flags:
         away = np.maximum(np.abs(y_c * (n_b - y_b) - y_b * (n_c - y_c)) - total / 2, 0)
         chi = np.sqrt(total * away**2 / (n_c * n_b * bad * (total - bad)))
         more = y_c / n_c > y_b / n_b
-    return more & (_p(np.nan_to_num(chi)) < SIGNIFICANT)
+    return np.asarray(more & (_p(np.nan_to_num(chi)) < SIGNIFICANT))

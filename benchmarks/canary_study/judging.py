@@ -112,7 +112,8 @@ class Sequential:
             Arm.of(canary),
             np.tile(rows, len(QUANTILES)),
             np.repeat(list(QUANTILES.values()), len(rows)),
-            *self._concentrations,
+            self._concentrations[0],
+            self._concentrations[1],
             np.concatenate(effects),
         )
         by_quantile = (len(QUANTILES), *self.shape)

@@ -12,7 +12,7 @@ from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.margin_maps import MarginMap
 from stream.canary.quantile_test import WIDEST_SHIFT, QuantileTest
 from stream.canary.sequential import Measured
-from stream.canary.share_test import log_e_share_outside, ratio_interval, share_interval
+from stream.canary.share_test import Shares, ratio_interval
 from stream.canary.strata import (
     NEARLY_ALL,
     combined_effect,
@@ -25,8 +25,8 @@ from stream.sketch.histogram import HistogramSet
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_SHARPNESS = 50.0
-"""Of the intervals of ratios of error rates: best at ratios of about 1.5 and more."""
+_SHARPNESS = 10.0
+"""Of the intervals of ratios of error rates: best at ratios of 1.5 and more."""
 _SHARE_SHARPNESS = 500.0
 """Of the throughput share: best at changes of about a tenth."""
 
@@ -116,10 +116,11 @@ def compare_share(
     total = np.maximum(n_c + n_b, 1e-300)
     low = share * (1 - margin)
     high = np.minimum(share * (1 + margin), 1 - 1e-9) if either else np.full_like(share, 1 - 1e-9)
-    least, most = share_interval(n_c, n_b, _SHARE_SHARPNESS, log_thresholds)
+    shares = Shares(n_c, n_b, share, _SHARE_SHARPNESS)
+    least, most = shares.interval(log_thresholds)
     inside = (least >= low) & (most <= high)
     return Compared(
-        log_e_share_outside(n_c, n_b, low, high, _SHARE_SHARPNESS),
+        shares.log_e_outside(low, high),
         np.where(inside, np.inf, 0.0),
         n_c / total,
         share,

@@ -120,11 +120,11 @@ class Allowances:
 
     def high(self, rows: Ints, j: Ints) -> Ints:
         which = self.which[rows]
-        return self.highs[which * _WIDTH + j] - which * _APART
+        return np.asarray(self.highs[which * _WIDTH + j] - which * _APART)
 
     def low(self, rows: Ints, j: Ints) -> Ints:
         which = self.which[rows]
-        return self.lows[which * _WIDTH + j] - which * _APART
+        return np.asarray(self.lows[which * _WIDTH + j] - which * _APART)
 
     def first_reaching(self, rows: Ints, bucket: Ints) -> Ints:
         which = self.which[rows]
@@ -133,7 +133,7 @@ class Allowances:
     def last_within(self, rows: Ints, bucket: Ints) -> Ints:
         which = self.which[rows]
         found = np.searchsorted(self.lows, which * _APART + bucket, "right") - 1 - which * _WIDTH
-        return np.maximum(found, 0)
+        return np.asarray(np.maximum(found, 0))
 
 
 def _bucket(values: NDArray[np.float64]) -> Ints:

@@ -22,6 +22,7 @@ def nearest_on_line(
         on_line = _on_ray(canary, baseline, n_canary, n_baseline, ratio)
     else:
         on_line = _on_any(canary, baseline, n_canary, n_baseline, ratio, difference)
+    on_line = np.clip(on_line, max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio))
     return ratio * on_line + difference, on_line
 
 

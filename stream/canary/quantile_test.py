@@ -281,7 +281,8 @@ def quantile_interval(
     said_too_high = _furthest(mixture, everything, mixture.sizes, log_threshold)
     first = np.where(said_too_low < 0, 0, arm.first_above(rows, said_too_low * effect))
     # The last bucket with fewer than so many values below it.
-    above = arm.first_above(rows, np.nextafter(said_too_high * effect, 0))
+    most = np.minimum(said_too_high, mixture.sizes + 1)
+    above = arm.first_above(rows, np.nextafter(most * effect, 0))
     last = np.where(said_too_high > mixture.sizes, LAST, above)
     return first + ZERO, last + ZERO
 

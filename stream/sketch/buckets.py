@@ -54,7 +54,7 @@ def buckets_of(values: Floats) -> NDArray[np.int32]:
     steps = steps + (mantissas > _EDGE_MANTISSAS[steps])
     buckets = np.clip(octaves * PER_OCTAVE + steps, LOWEST, HIGHEST)
     buckets[bits == 0] = ZERO
-    return buckets.astype(np.int32)
+    return np.asarray(buckets, np.int32)
 
 
 def upper_edges(buckets: NDArray[np.integer]) -> Floats:

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from stream.sketch.buckets import HIGHEST, ZERO
+from stream.sketch.buckets import HIGHEST, ZERO, Ints
 from stream.sketch.histogram import MOST_SQUARES, ONE, HistogramSet
 from stream.sketch.narrow import Reader, ints_to_bytes, narrow_ints
 
@@ -20,11 +20,11 @@ def histograms_to_bytes(histograms: HistogramSet) -> bytes:
     weights = histograms.weights
     whole = not (weights % ONE).any()
     # Within a histogram the step from one filled bucket to the next is small, and fits a byte.
-    steps = np.diff(histograms.buckets.astype(np.int64), prepend=ZERO)
+    steps: Ints = np.diff(histograms.buckets.astype(np.int64), prepend=ZERO).astype(np.int64)
     starts = histograms.offsets[:-1][histograms.sizes > 0]
     steps[starts] = histograms.buckets[starts].astype(np.int64) - ZERO
-    columns = (
-        np.diff(histograms.keys, prepend=0),
+    columns: tuple[Ints, ...] = (
+        np.diff(histograms.keys, prepend=0).astype(np.int64),
         histograms.count,
         histograms.squares,
         histograms.sizes,

@@ -8,29 +8,39 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from stream.canary.share_test import (
+    Shares,
     difference_of_ratio,
-    log_e_share,
-    log_e_share_outside,
     ratio_interval,
-    share_interval,
 )
 
+Floats = NDArray[np.float64]
 COUNTS = st.integers(0, 5000)
 
 
-def one(x: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def one(x: float) -> Floats:
     return np.array([float(x)])
 
 
 @settings(deadline=None)
-@given(st.integers(0, 40), st.floats(0.02, 0.98), st.floats(0.5, 100))
-def test_over_all_outcomes_it_is_expected_to_be_one(total: int, share: float, sharpness: float) -> None:
+@given(st.integers(0, 40), st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.floats(0.5, 100))
+def test_over_all_outcomes_it_is_expected_to_be_one(
+    total: int, share: float, middle: float, sharpness: float
+) -> None:
     stats = pytest.importorskip("scipy.stats")
     y = np.arange(total + 1.0)
-    e = np.exp(log_e_share(y, total - y, np.full(total + 1, share), sharpness))
+    e = np.exp(Shares(y, total - y, np.full_like(y, middle), sharpness).log_e(np.full_like(y, share)))
     assert (stats.binom.pmf(y, total, share) * e).sum() == pytest.approx(1, rel=1e-9)
+
+
+GRID = np.concatenate((np.logspace(-6, -1, 200), np.linspace(0.1, 0.9, 400), 1 - np.logspace(-1, -6, 200)))
+
+
+def over(canary: float, baseline: float, sharpness: float, shares: Floats) -> Floats:
+    each = np.ones_like(shares)
+    return Shares(canary * each, baseline * each, 0.2 * each, sharpness).log_e(shares)
 
 
 @settings(deadline=None)
@@ -38,19 +48,12 @@ def test_over_all_outcomes_it_is_expected_to_be_one(total: int, share: float, sh
 def test_the_interval_holds_the_shares_that_are_not_refuted(
     canary: int, baseline: int, sharpness: float
 ) -> None:
-    low, high = share_interval(one(canary), one(baseline), sharpness, log(20))
-    shares = np.concatenate(
-        (np.logspace(-6, -1, 200), np.linspace(0.1, 0.9, 400), 1 - np.logspace(-1, -6, 200))
-    )
-    kept = shares[
-        log_e_share(np.full_like(shares, canary), np.full_like(shares, baseline), shares, sharpness) < log(20)
-    ]
-    assert low[0] <= high[0]
-    if len(kept):
-        assert low[0] <= kept.min() * (1 + 1e-6)
-        assert kept.max() <= high[0] * (1 + 1e-6)
-        inside = shares[(shares > low[0] * 1.0001) & (shares < high[0] * 0.9999)]
-        assert np.isin(inside, kept).all()
+    low, high = Shares(one(canary), one(baseline), one(0.2), sharpness).interval(log(20))
+    kept = over(canary, baseline, sharpness, GRID) < log(20)
+    outside = (low[0] * (1 - 1e-6) > GRID) | ((1 - high[0]) * (1 - 1e-6) > 1 - GRID)
+    inside = (low[0] * (1 + 1e-6) < GRID) & ((1 - high[0]) * (1 + 1e-6) < 1 - GRID)
+    assert not (kept & outside).any()
+    assert kept[inside].all()
 
 
 @settings(deadline=None)
@@ -58,26 +61,24 @@ def test_the_interval_holds_the_shares_that_are_not_refuted(
 def test_outside_a_range_the_mildest_share_of_it_speaks(
     canary: int, baseline: int, low: float, width: float
 ) -> None:
-    found = log_e_share_outside(one(canary), one(baseline), one(low), one(low + width), 30.0)[0]
-    shares = np.linspace(low, low + width, 500)
-    each = log_e_share(np.full(500, float(canary)), np.full(500, float(baseline)), shares, 30.0)
-    assert found <= each.min() + 1e-3
-    assert found >= each.min() - 0.05
+    found = Shares(one(canary), one(baseline), one(0.2), 30.0).log_e_outside(one(low), one(low + width))[0]
+    each = over(canary, baseline, 30.0, np.linspace(low, low + width, 2000))
+    assert each.min() - 0.05 <= found <= each.min() + 1e-9
 
 
 def test_the_ratio_of_rates_is_that_of_the_shares() -> None:
-    low, high = ratio_interval(one(60), one(1000), one(570), one(19000), 50.0, log(40))
+    low, high = ratio_interval(one(60), one(1000), one(570), one(19000), 10.0, log(40))
     assert 1 < low[0] < 2 < high[0] < 4
-    wider = ratio_interval(one(30), one(1000), one(285), one(19000), 50.0, log(40))
+    wider = ratio_interval(one(30), one(1000), one(285), one(19000), 10.0, log(40))
     assert wider[0][0] < low[0] < high[0] < wider[1][0]
 
 
 def test_without_errors_or_requests_the_ratio_is_unbounded() -> None:
     for counts in ((0, 1000, 0, 19000), (0, 0, 5, 19000), (50, 1000, 0, 0)):
-        low, high = ratio_interval(*map(one, counts), 50.0, log(40))
+        low, high = ratio_interval(*map(one, counts), 10.0, log(40))
         assert low[0] == 0
         assert high[0] == np.inf
-    low, high = ratio_interval(one(50), one(1000), one(0), one(1000), 50.0, log(40))
+    low, high = ratio_interval(one(50), one(1000), one(0), one(1000), 10.0, log(40))
     assert low[0] > 3
     assert high[0] == np.inf
 
@@ -94,11 +95,12 @@ def test_traffic_in_waves_raises_no_false_alarm_and_a_lost_share_is_found() -> N
     for share, least, most in ((0.05, 0.0, 0.05), (0.04, 0.95, 1.0)):
         canary = rng.binomial(waves, share).cumsum(axis=1).astype(np.float64)
         others = waves.cumsum(axis=1) - canary
-        found = log_e_share(canary, others, np.full_like(canary, 0.05), 500.0) >= log(20)
+        planned = np.full_like(canary, 0.05)
+        found = Shares(canary, others, planned, 500.0).log_e(planned) >= log(20)
         assert least <= np.mean(found.any(axis=1)) <= most
 
 
 def test_the_evidence_is_lindons_and_maleks() -> None:
     special = pytest.importorskip("scipy.special")
     expected = exp(special.betaln(2.5 + 12, 47.5 + 88) - special.betaln(2.5, 47.5)) / (0.05**12 * 0.95**88)
-    assert np.exp(log_e_share(one(12), one(88), one(0.05), 50.0))[0] == pytest.approx(expected)
+    assert np.exp(Shares(one(12), one(88), one(0.05), 50.0).log_e(one(0.05)))[0] == pytest.approx(expected)
