@@ -9,11 +9,12 @@ import argparse
 import io
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.canary_study.kept import Kept
 from benchmarks.canary_study.report import missed, table, write_into
 from benchmarks.canary_study.rows import ALL, Row
 from benchmarks.canary_study.running import Found, run
@@ -31,6 +32,9 @@ def main() -> None:
         "--quick", action="store_true", help=f"{QUICK_ROLLOUTS} rollouts a row, to see that it works"
     )
     options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options.add_argument(
+        "--keep", type=Path, metavar="FILE", help="keep rows here, and take up where it ends"
+    )
     options.add_argument("--write", action="store_true", help=f"write the table into docs/{PAGE.name}")
     chosen = options.parse_args()
     parts = chosen.only.split(",")
@@ -38,7 +42,7 @@ def main() -> None:
         options.error(f"no such part: {', '.join(unknown)}; there are {', '.join(ALL)}")
     rows = [row for part in parts for row in ALL[part]() if chosen.row in row.what]
     rollouts = QUICK_ROLLOUTS if chosen.quick else chosen.rollouts
-    results = _all(rows, rollouts, chosen.processes, Console(stderr=True))
+    results = _all(rows, rollouts, chosen.processes, Kept(chosen.keep), Console(stderr=True))
     Console(width=None if os.isatty(1) else 160).print(table(results))
     for what in missed(results):
         print(f"missed: {what}")
@@ -49,15 +53,18 @@ def main() -> None:
         write_into(PAGE, f"{rollouts:,} rollouts a row.\n\n{lines}")
 
 
-def _all(rows: list[Row], rollouts: int, processes: int, console: Console) -> list[tuple[Row, Found]]:
+def _all(
+    rows: list[Row], rollouts: int, processes: int, kept: Kept, console: Console
+) -> list[tuple[Row, Found]]:
     started_s = time.perf_counter()
-    results = []
     with ProcessPoolExecutor(processes) as pool:
-        running = [pool.submit(run, row, rollouts) for row in rows]
-        for row, one in zip(rows, running, strict=True):
-            results.append((row, one.result()))
-            console.print(f"{time.perf_counter() - started_s:6.0f} s  {row.group}: {row.what}")
-    return results
+        running = {pool.submit(run, row, rollouts): row for row in rows if kept.of(row, rollouts) is None}
+        for done in as_completed(running):
+            row = running[done]
+            kept.add(row, rollouts, done.result())
+            elapsed_s = time.perf_counter() - started_s
+            console.print(f"{elapsed_s:6.0f} s  {row.group}: {row.what}", soft_wrap=True)
+    return [(row, found) for row in rows if (found := kept.of(row, rollouts)) is not None]
 
 
 if __name__ == "__main__":

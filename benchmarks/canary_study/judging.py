@@ -70,6 +70,7 @@ class Sequential:
         of_errors = (canary.requests, canary.errors, baseline.requests, baseline.errors)
         self._error_scatter = _scattered(self._error_scatter, of_errors)
         if self._limits is None:
+            self._know_tails(_histograms(baseline))
             return
         arms = [np.cumsum(arm.latencies, axis=2) for arm in (canary, baseline)]
         for i, limits in enumerate(self._limits):
@@ -99,10 +100,13 @@ class Sequential:
             threshold = self._spending.log_threshold(name, 0)
             failed |= enough & (combined_log_e(against, self._weights) >= threshold)
             passed &= shown_on_nearly_all(for_it, self._weights, threshold)
-        self._limits = np.stack(
-            [histograms[0].quantile_buckets(p).reshape(self.shape) - LOWEST for p in QUANTILES.values()]
-        ).clip(0)
+        self._know_tails(histograms[0])
         return failed, passed
+
+    def _know_tails(self, baseline: HistogramSet) -> None:
+        """From the next pane on."""
+        of_each = [baseline.quantile_buckets(p).reshape(self.shape) for p in QUANTILES.values()]
+        self._limits = (np.stack(of_each) - LOWEST).clip(0)
 
     def _latencies(self, baseline: HistogramSet, canary: HistogramSet) -> tuple[list[Floats], list[Floats]]:
         rows = np.arange(len(baseline))

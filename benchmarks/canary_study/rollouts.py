@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.canary_study.latencies import Latencies
+from stream.sketch.buckets import PER_OCTAVE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 PANES_A_MINUTE = 6
+_SWING = 3 * PER_OCTAVE // 8
+"""Buckets by which latencies swing in waves: a factor of 1.3."""
 MINUTES = 60
 
 
@@ -71,7 +74,7 @@ def panes(world: World, rollouts: int, rng: np.random.Generator) -> Iterator[tup
     total = MINUTES * PANES_A_MINUTE
     for pane in range(total):
         wave = 1 + 0.5 * np.sin(2 * np.pi * pane / total) if world.waves else 1.0
-        shift = round(12 * np.sin(4 * np.pi * pane / total)) if world.waves else 0
+        shift = round(_SWING * np.sin(4 * np.pi * pane / total)) if world.waves else 0
         struck = _struck(world.bursts, rollouts, rng)
         each = world.per_minute / PANES_A_MINUTE * wave
         yield (

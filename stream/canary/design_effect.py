@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SHRINKAGE_PANES = 10.0
+SHRINKAGE_PANES = 4.0
 """The estimate is drawn towards 1 as if by so many panes without bursts."""
 _FEWEST_PANES = 3
 

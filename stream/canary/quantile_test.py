@@ -185,21 +185,50 @@ class QuantileTest:
 
         return _least(canary, baseline, (margin.low(row, j), j), candidates)
 
+    def take(self, which: Ints) -> QuantileTest:
+        """Some of the rows."""
+        columns = (self.rows, self.p, self.c_baseline, self.c_canary, self.design_effect)
+        return QuantileTest(self.baseline, self.canary, *(column[which] for column in columns))
+
+    def shifts(self) -> Ints:
+        """By how many buckets the canary's quantile is above the baseline's."""
+        baseline, canary = (side.quantile_buckets() for side in self._sides())
+        return canary - baseline
+
     def ratio_interval(self, log_threshold: Floats | float) -> tuple[Ints, Ints]:
         """Between which whole shifts the ratio of the quantiles lies, canary over baseline, at every look:
         each end is wrong with probability α = e^(−log_threshold) at most. ±WIDEST_SHIFT: unbounded."""
-        lower = _largest_true(len(self.rows), lambda s: self.log_e_worse(Shifted(s)) >= log_threshold)
-        upper = -_largest_true(len(self.rows), lambda s: self.log_e_within(Shifted(-s)) >= log_threshold)
-        return lower, upper
+        thresholds = np.broadcast_to(log_threshold, self.rows.shape)
+        shifts = np.clip(self.shifts(), 1 - WIDEST_SHIFT, WIDEST_SHIFT - 1)
+
+        def above(which: Ints, shift: Ints) -> NDArray[np.bool_]:
+            return self.take(which).log_e_worse(Shifted(shift)) >= thresholds[which]
+
+        def below(which: Ints, shift: Ints) -> NDArray[np.bool_]:
+            return self.take(which).log_e_within(Shifted(-shift)) >= thresholds[which]
+
+        return _nearest_refuted(shifts, above), -_nearest_refuted(-shifts, below)
 
 
-def _largest_true(rows: int, holds: Callable[[Ints], NDArray[np.bool_]]) -> Ints:
-    """By row the largest shift for which ``holds``, which it does up to a point; −WIDEST_SHIFT of none."""
-    good, bad = np.full(rows, -WIDEST_SHIFT), np.full(rows, WIDEST_SHIFT)
-    while ((bad - good) > 1).any():
-        middle = (good + bad) // 2
-        true = holds(middle)
-        good, bad = np.where(true, middle, good), np.where(true, bad, middle)
+def _nearest_refuted(start: Ints, refuted: Callable[[Ints, Ints], NDArray[np.bool_]]) -> Ints:
+    """By row the largest shift below ``start`` that is refuted, as all below it are; −WIDEST_SHIFT: none is.
+
+    Steps double until one is refuted: it is far cheaper to ask for shifts near what was observed.
+    """
+    good, bad = np.full(len(start), -WIDEST_SHIFT), start.copy()
+    step, left = 1, np.arange(len(start))
+    while len(left):
+        at = np.maximum(start[left] - step, -WIDEST_SHIFT)
+        out = refuted(left, at)
+        good[left[out]], bad[left[~out]] = at[out], at[~out]
+        left = left[~out & (at > -WIDEST_SHIFT)]
+        step *= 2
+    left = np.flatnonzero(bad - good > 1)
+    while len(left):
+        middle = (good[left] + bad[left]) // 2
+        out = refuted(left, middle)
+        good[left[out]], bad[left[~out]] = middle[out], middle[~out]
+        left = left[bad[left] - good[left] > 1]
     return good
 
 
@@ -250,6 +279,11 @@ class Side:
     def last_mild(self) -> Ints:
         """The last bucket below which no more lies than says least."""
         return self.arm.first_above(self.rows, self.mildest * self.effect)
+
+    def quantile_buckets(self) -> Ints:
+        """Where each row's quantile is; the last bucket of nothing."""
+        wanted = self.mixture.p * self.arm.sizes[self.rows]
+        return self.arm.first_above(self.rows, np.nextafter(wanted, 0))
 
     def run_from(self, bucket: Ints) -> tuple[Ints, Ints]:
         """Filled buckets above ``bucket``, until what lies below says least."""

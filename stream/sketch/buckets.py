@@ -1,6 +1,6 @@
 """The buckets of log histograms: fixed for everybody, so that merging is exact adding.
 
-Bucket i covers (g^(i−1), g^i] ms with g = 2^(1/32), about 2.2 %. One bucket holds zero; what is at most a
+Bucket i covers (g^(i−1), g^i] ms with g = 2^(1/64), about 1.1 %. One bucket holds zero; what is at most a
 nanosecond or above about 34 years falls into the first and last of the others. Edges are compared as whole
 numbers, rounded down from their exact values: no machine's logarithm decides where a latency belongs.
 """
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-PER_OCTAVE = 32
+PER_OCTAVE = 64
 LOWEST = -20 * PER_OCTAVE
 """Covers (0, 2^−20] ms."""
 HIGHEST = 40 * PER_OCTAVE
-"""Covers all above 2^(40 − 1/32) ms."""
+"""Covers all above 2^(40 − 1/64) ms."""
 ZERO = LOWEST - 1
-SPAN_BITS = 11
+SPAN_BITS = 12
 """Bits that number the buckets from ZERO up."""
 
 _MANTISSA_BITS = 52
@@ -30,7 +30,7 @@ _SLOT_BITS = 8
 
 
 def _root_of_two(step: int) -> int:
-    """⌊2^(52 + step/32)⌋, exactly: five square roots are a 32nd root."""
+    """⌊2^(52 + step/64)⌋, exactly: six square roots are a 64th root."""
     power = 1 << (PER_OCTAVE * _MANTISSA_BITS + step)
     for _ in range(PER_OCTAVE.bit_length() - 1):
         power = isqrt(power)
@@ -65,7 +65,7 @@ def upper_edges(buckets: NDArray[np.integer]) -> Floats:
 
 
 def middles(buckets: NDArray[np.integer]) -> Floats:
-    """The geometric middle of each bucket: within 1.1 % of every value in it."""
+    """The geometric middle of each bucket: within 0.6 % of every value in it."""
     return upper_edges(buckets) * 2 ** (-0.5 / PER_OCTAVE)
 
 
