@@ -187,8 +187,15 @@ class QuantileTest:
 
     def take(self, which: Ints) -> QuantileTest:
         """Some of the rows."""
-        columns = (self.rows, self.p, self.c_baseline, self.c_canary, self.design_effect)
-        return QuantileTest(self.baseline, self.canary, *(column[which] for column in columns))
+        return QuantileTest(
+            self.baseline,
+            self.canary,
+            self.rows[which],
+            self.p[which],
+            self.c_baseline[which],
+            self.c_canary[which],
+            self.design_effect[which],
+        )
 
     def shifts(self) -> Ints:
         """By how many buckets the canary's quantile is above the baseline's."""
