@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from stream.config.canary import read_analysis
+from stream.config.header import Reading
 from stream.config.section import Section, Value
-from stream.config.slo import Reading, read_slo
+from stream.config.slo import read_slo
 from stream.config.values import one_of
 
 
@@ -20,6 +22,7 @@ class KindReader:
 
 KINDS: Mapping[str, KindReader] = {
     "ServiceLevelObjective": KindReader("sre.example.com/v1", read_slo),
+    "CanaryAnalysis": KindReader("sre.example.com/v1", read_analysis),
 }
 """A further kind is a line here and a reader of its own."""
 

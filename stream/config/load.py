@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stream.config.header import Meaning, Reading
 from stream.config.kinds import read_document
 from stream.config.section import Problems, TooManyProblemsError, Value, printable
 from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
+from stream.model.analysis import Analysis
 from stream.model.objective import Objective
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -27,9 +29,9 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An objective and where its name stands; line and column count from 1."""
+    """What a document means and where its name stands; line and column count from 1."""
 
-    objective: Objective
+    meaning: Meaning
     file: str
     line: int
     column: int
@@ -37,7 +39,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was read: the files in order, the faultless objectives in order of files and documents, and
+    """All that was read: the files in order, the faultless documents in order of files and documents, and
     every problem, sorted by place."""
 
     files: tuple[str, ...]
@@ -46,7 +48,11 @@ class Report:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        return tuple(found.objective for found in self.located)
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, Objective))
+
+    @property
+    def analyses(self) -> tuple[Analysis, ...]:
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, Analysis))
 
 
 class MissingPathsError(UsageError):
@@ -77,6 +83,7 @@ def check_paths(paths: Sequence[Path]) -> Report:
     reader = _Reader()
     for path in paths:
         reader.read(path)
+    reader.check_slos_of_analyses()
     if not reader.located and not reader.problems:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
@@ -93,7 +100,7 @@ class _Reader:
     problems: list[Problem] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     """Real paths of the files and directories that were reached."""
-    first: dict[str, str] = field(default_factory=dict)
+    first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
 
     def read(self, path: Path) -> None:
@@ -138,18 +145,36 @@ class _Reader:
             if reading is None:
                 continue
             if reading.identity is not None:
-                self._check_duplicate(reading.identity, reading.mark, problems)
-            if reading.objective is not None and len(problems.found) == before:
+                self._check_duplicate(reading, problems)
+            if reading.meaning is not None and len(problems.found) == before:
                 mark = reading.mark
-                self.located.append(Located(reading.objective, problems.file, mark.line, mark.column))
+                self.located.append(Located(reading.meaning, problems.file, mark.line, mark.column))
 
-    def _check_duplicate(self, identity: str, mark: Mark, problems: Problems) -> None:
+    def _check_duplicate(self, reading: Reading, problems: Problems) -> None:
+        mark, noun = reading.mark, reading.noun
         here = f"{problems.file}:{mark.line}:{mark.column}"
-        first = self.first.setdefault(identity, here)
+        first = self.first.setdefault((noun, reading.identity), here)
         if first != here:
-            problems.add(
-                mark, "metadata.name", f"the SLO {printable(identity)} is already defined at {first}"
-            )
+            message = f"the {noun} {printable(str(reading.identity))} is already defined at {first}"
+            problems.add(mark, "metadata.name", message)
+
+    def check_slos_of_analyses(self) -> None:
+        """Every SLO that an analysis names must be one of its service, in whatever file."""
+        slos = {
+            (o.namespace, o.service, o.name)
+            for o in (found.meaning for found in self.located)
+            if isinstance(o, Objective)
+        }
+        for found in self.located:
+            analysis = found.meaning
+            if not isinstance(analysis, Analysis):
+                continue
+            for metric in analysis.metrics:
+                if metric.slo and (analysis.namespace, analysis.service, metric.slo) not in slos:
+                    named = f"{analysis.namespace}/{metric.slo}"
+                    message = f"there is no SLO {printable(named)} of {printable(analysis.service)}"
+                    path = "spec.metrics"
+                    self.problems.append(Problem(found.file, found.line, found.column, path, message))
 
 
 class _NotTextError(Exception):

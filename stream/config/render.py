@@ -9,14 +9,13 @@ from stream.config.load import Located, Report
 from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
+from stream.model.analysis import Analysis
 from stream.model.objective import Calendar, Latency, Objective
 
 
 def render_text(report: Report) -> str:
     """One line per problem; without problems one per objective; and a summary. No final newline."""
-    lines = [str(problem) for problem in report.problems] or [
-        _objective_line(found) for found in report.located
-    ]
+    lines = [str(problem) for problem in report.problems] or [_line(found) for found in report.located]
     return "\n".join([*lines, summary_line(report)])
 
 
@@ -30,7 +29,10 @@ def summary_line(report: Report) -> str:
     """How many problems, SLOs and files: ``2 problems in 1 of 3 files``."""
     files = _counted(len(report.files), "file")
     if not report.problems:
-        return f"{_counted(len(report.objectives), 'SLO')} in {files}, no problem"
+        kinds = [_counted(len(report.objectives), "SLO")]
+        if report.analyses:
+            kinds.append(_counted(len(report.analyses), "canary analysis", "canary analyses"))
+        return f"{' and '.join(kinds)} in {files}, no problem"
     problems = _counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
     if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
@@ -44,7 +46,8 @@ def render_json(report: Report) -> dict[str, object]:
         "valid": not report.problems,
         "files": list(report.files),
         "problems": [_problem_json(problem) for problem in report.problems],
-        "objectives": [_objective_json(found) for found in report.located],
+        "objectives": [_json(found) for found in report.located if isinstance(found.meaning, Objective)],
+        "analyses": [_json(found) for found in report.located if isinstance(found.meaning, Analysis)],
     }
 
 
@@ -59,12 +62,25 @@ def _problem_json(problem: Problem) -> dict[str, object]:
     }
 
 
-def _objective_json(found: Located) -> dict[str, object]:
-    objective = found.objective
+def _json(found: Located) -> dict[str, object]:
+    place = {"file": found.file, "line": found.line, "column": found.column}
+    meaning = found.meaning
+    return place | (_objective_json(meaning) if isinstance(meaning, Objective) else _analysis_json(meaning))
+
+
+def _analysis_json(analysis: Analysis) -> dict[str, object]:
     return {
-        "file": found.file,
-        "line": found.line,
-        "column": found.column,
+        "namespace": analysis.namespace,
+        "name": analysis.name,
+        "service": analysis.service,
+        "method": analysis.method,
+        "metrics": [metric.name for metric in analysis.metrics],
+        "stages_pct": [float(share) for share in analysis.stages_pct],
+    }
+
+
+def _objective_json(objective: Objective) -> dict[str, object]:
+    return {
         "namespace": objective.namespace,
         "name": objective.name,
         "service": objective.service,
@@ -75,8 +91,22 @@ def _objective_json(found: Located) -> dict[str, object]:
     }
 
 
-def _objective_line(found: Located) -> str:
-    objective = found.objective
+def _line(found: Located) -> str:
+    meaning = found.meaning
+    return _objective_line(meaning) if isinstance(meaning, Objective) else _analysis_line(meaning)
+
+
+def _analysis_line(analysis: Analysis) -> str:
+    service, metrics = printable(analysis.service), _counted(len(analysis.metrics), "metric")
+    stages = ", ".join(f"{share:f}" for share in analysis.stages_pct)
+    return (
+        f"{printable(analysis.identity)}: {analysis.method} canary analysis of {service}, {metrics}, "
+        f"at {stages} % for {shown_ms(analysis.shortest_s * 1000)} to "
+        f"{shown_ms(analysis.longest_s * 1000)}"
+    )
+
+
+def _objective_line(objective: Objective) -> str:
     rules = _counted(len(objective.rules), "alert rule")
     return (
         f"{printable(objective.identity)}: {_sli(objective)} of {printable(objective.service)}, "
@@ -100,5 +130,5 @@ def _window(objective: Objective) -> str:
     return shown_ms(window.length_s * 1000)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -27,8 +27,9 @@ from fractions import Fraction
 from functools import partial
 from typing import Literal, cast
 
+from stream.config.header import NO_METADATA, Metadata, Reading, read_metadata
 from stream.config.section import Section, Value, expected
-from stream.config.tree import Mark, Scalar
+from stream.config.tree import Scalar
 from stream.config.values import (
     count,
     duration_ms,
@@ -59,8 +60,6 @@ from stream.model.objective import (
 )
 from stream.window.panes import round_up_to_pane_s
 
-_TOP = Mark(1, 1)
-
 SEVERITIES = ("info", "warning", "critical")
 SHORT_PER_LONG = 12
 """A long window is this many times its default short one (SRE workbook, chapter 5)."""
@@ -71,48 +70,14 @@ _percent_inside = number(above=0, below=100)
 _percent = number(least=0, most=100)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A document of this kind: its identity (None when unknown), where that stands, and, if it has no
-    fault, the objective."""
-
-    identity: str | None
-    mark: Mark
-    objective: Objective | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Metadata:
-    name: str | None = None
-    namespace: str = "default"
-    labels: tuple[tuple[str, str], ...] = ()
-    mark: Mark = _TOP
-
-
 def read_slo(document: Section) -> Reading:
     """Reads what stands beside ``apiVersion`` and ``kind``."""
-    metadata = document.required("metadata", _metadata) or _Metadata()
+    metadata = document.required("metadata", read_metadata) or NO_METADATA
     objective = document.required("spec", partial(_spec, metadata))
-    identity = f"{metadata.namespace}/{metadata.name}" if metadata.name else None
-    return Reading(identity, metadata.mark, objective)
+    return Reading(metadata.identity, metadata.mark, objective)
 
 
-def _metadata(value: Value) -> _Metadata:
-    with value.section() as metadata:
-        return _Metadata(
-            name=metadata.required("name", name),
-            namespace=metadata.optional("namespace", name, "default"),
-            labels=metadata.optional("labels", _labels, ()),
-            mark=metadata.mark("name"),
-        )
-
-
-def _labels(value: Value) -> tuple[tuple[str, str], ...]:
-    with value.section() as labels:
-        return tuple(sorted(labels.each(text)))
-
-
-def _spec(metadata: _Metadata, value: Value) -> Objective | None:
+def _spec(metadata: Metadata, value: Value) -> Objective | None:
     with value.section() as spec:
         service = spec.required("service", name)
         description = spec.optional("description", text, "")

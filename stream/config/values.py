@@ -188,6 +188,14 @@ def is_false(value: Value) -> bool:
     )
 
 
+def flag(value: Value) -> bool:
+    """``true`` or ``false``."""
+    scalar = _scalar(value)
+    if scalar is None or scalar.kind is not Kind.BOOLEAN or scalar.text.lower() not in {"true", "false"}:
+        raise expected("true or false", value)
+    return scalar.text.lower() == "true"
+
+
 def _scalar(value: Value) -> Scalar | None:
     return value.node if isinstance(value.node, Scalar) else None
 

@@ -77,7 +77,7 @@ def test_an_slo_with_faults_of_its_own_still_counts_as_a_duplicate(write):
 def test_the_faultless_slos_of_a_faulty_file_are_in_the_report(write):
     path = write(f"{named('a')}---\n{named('b', target='0')}---\n{named('c')}")
     report = check_paths([path])
-    assert [(found.objective.name, found.line) for found in report.located] == [("a", 4), ("c", 26)]
+    assert [(found.meaning.name, found.line) for found in report.located] == [("a", 4), ("c", 26)]
     assert len(report.problems) == 1
 
 

@@ -77,6 +77,7 @@ def test_the_json_form_holds_problems_and_faultless_objectives():
                 "rules": 1,
             },
         ],
+        "analyses": [],
     }
 
 

@@ -1,0 +1,1 @@
+"""What the canary's methods find, and how often they are wrong, in thousands of simulated rollouts."""

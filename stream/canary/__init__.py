@@ -1,0 +1,1 @@
+"""Canary analysis: is the new version worse than the one that serves beside it?"""

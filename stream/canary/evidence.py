@@ -1,0 +1,178 @@
+"""From counts of both arms to what is measured of a metric: by endpoint first, then all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.canary.error_test import Block, ErrorEvidence, RateMargin
+from stream.canary.margin_maps import MarginMap
+from stream.canary.quantile_test import WIDEST_SHIFT, QuantileTest
+from stream.canary.sequential import Measured
+from stream.canary.share_test import Shares, ratio_interval
+from stream.canary.strata import (
+    NEARLY_ALL,
+    combined_effect,
+    combined_log_e,
+    shown_on_nearly_all,
+)
+from stream.sketch.buckets import middles, ratio_of_shift
+from stream.sketch.histogram import HistogramSet
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_SHARPNESS = 10.0
+"""Of the intervals of ratios of error rates: best at ratios of 1.5 and more."""
+_SHARE_SHARPNESS = 500.0
+"""Of the throughput share: best at changes of about a tenth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """Both arms, one row for each comparison: a metric at an endpoint."""
+
+    log_e_worse: Floats
+    log_e_within: Floats
+    canary: Floats
+    baseline: Floats
+    """Values: a quantile in ms, or a rate."""
+    ratio: Floats
+    lower: Floats
+    upper: Floats
+    n_canary: Floats
+    n_baseline: Floats
+    """Effective numbers of requests."""
+
+    def take(self, rows: Ints) -> Compared:
+        return Compared(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+def compare_latencies(
+    baseline: HistogramSet,
+    canary: HistogramSet,
+    test: QuantileTest,
+    margin: MarginMap,
+    log_thresholds: Floats,
+) -> Compared:
+    """Of the histograms that ``test`` was made of; thresholds, by row, of the intervals."""
+    by_quantile = {
+        p: (baseline.quantile_buckets(p), canary.quantile_buckets(p)) for p in set(test.p.tolist())
+    }
+    places = np.empty((2, len(test.rows)), np.int64)
+    for p, buckets in by_quantile.items():
+        mine = test.p == p
+        places[:, mine] = [of_arm[test.rows[mine]] for of_arm in buckets]
+    lower, upper = test.ratio_interval(log_thresholds)
+    values = middles(places)
+    # Of zero there is no ratio: a bucket counts as one step.
+    return Compared(
+        test.log_e_worse(margin),
+        test.log_e_within(margin),
+        values[1],
+        values[0],
+        ratio_of_shift(places[1] - places[0]),
+        np.where(lower <= -WIDEST_SHIFT, 0.0, ratio_of_shift(lower)),
+        np.where(upper >= WIDEST_SHIFT, np.inf, ratio_of_shift(upper)),
+        test.canary.sizes[test.rows] / test.design_effect,
+        test.baseline.sizes[test.rows] / test.design_effect,
+    )
+
+
+def compare_errors(evidence: ErrorEvidence, design_effect: Floats, log_thresholds: Floats) -> Compared:
+    """Of what all blocks so far add up to."""
+    seen = evidence.so_far
+    n_c, y_c, n_b, y_b = (
+        x / design_effect for x in (seen.n_canary, seen.bad_canary, seen.n_baseline, seen.bad_baseline)
+    )
+    lower, upper = ratio_interval(y_c, n_c, y_b, n_b, _SHARPNESS, log_thresholds)
+    # Half an error more in each arm, so that there is a ratio where there are no errors.
+    smooth = (y_c + 0.5) / (n_c + 1) / ((y_b + 0.5) / (n_b + 1))
+    ratio = np.where((y_c > 0) & (y_b > 0), y_c * n_b / np.maximum(y_b * n_c, 1e-300), smooth)
+    return Compared(
+        evidence.log_e_worse() / design_effect,
+        evidence.log_e_within() / design_effect,
+        y_c / np.maximum(n_c, 1e-300),
+        y_b / np.maximum(n_b, 1e-300),
+        ratio,
+        lower,
+        upper,
+        n_c,
+        n_b,
+    )
+
+
+def compare_share(
+    requests: Block, share: Floats, margin: float, either: bool, design_effect: Floats, log_thresholds: Floats
+) -> Compared:
+    """The canary's share of all requests with what its stage says: ``margin`` 0.2 allows ±20 % of it.
+
+    A share that is too small is harm; one too large is too if it may be ``either``.
+    """
+    n_c, n_b = requests.n_canary / design_effect, requests.n_baseline / design_effect
+    total = np.maximum(n_c + n_b, 1e-300)
+    low = share * (1 - margin)
+    high = np.minimum(share * (1 + margin), 1 - 1e-9) if either else np.full_like(share, 1 - 1e-9)
+    shares = Shares(n_c, n_b, share, _SHARE_SHARPNESS)
+    least, most = shares.interval(log_thresholds)
+    inside = (least >= low) & (most <= high)
+    return Compared(
+        shares.log_e_outside(low, high),
+        np.where(inside, np.inf, 0.0),
+        n_c / total,
+        share,
+        n_c / total / share,
+        least / share,
+        most / share,
+        n_c,
+        n_b,
+    )
+
+
+def put_together(
+    name: str,
+    compared: Compared,
+    weights: Floats,
+    endpoints: Sequence[str],
+    log_threshold: float,
+    margin: RateMargin,
+    *,
+    weight: float = 1.0,
+    critical: bool = False,
+) -> Measured:
+    """One metric of one analysis: its comparisons by endpoint, and the endpoints' weights.
+
+    The effect is that on the heaviest endpoints with nearly all of the weight: ratios averaged on that of
+    logarithms, each interval held to its share of α. The values are those at the baseline's mix.
+    """
+    order = np.argsort(-weights, kind="stable")
+    sums = np.cumsum(weights[order])
+    heavy = order[: int(np.searchsorted(sums, NEARLY_ALL * sums[-1])) + 1]
+    some, shares = compared.take(heavy), weights[heavy]
+    with np.errstate(divide="ignore"):
+        logs = [np.log(column) for column in (some.ratio, some.lower, some.upper)]
+    ratio, lower, upper = (float(np.exp(combined_effect(column, shares))) for column in logs)
+    baseline = combined_effect(some.baseline, shares)
+    alone = int(np.argmax(compared.log_e_worse + np.log(weights)))
+    blamed = len(endpoints) > 1 and compared.log_e_worse[alone] + np.log(weights[alone]) >= log_threshold
+    return Measured(
+        name,
+        float(combined_log_e(compared.log_e_worse, weights)),
+        log_threshold,
+        float(some.canary[0]) if len(heavy) == 1 else baseline * ratio,
+        baseline,
+        float(compared.n_canary.sum()),
+        float(compared.n_baseline.sum()),
+        ratio,
+        lower,
+        upper,
+        bool(shown_on_nearly_all(compared.log_e_within, weights, log_threshold)),
+        margin.ratio,
+        margin.floor,
+        weight,
+        critical,
+        endpoints[alone] if blamed else None,
+    )

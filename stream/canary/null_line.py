@@ -1,0 +1,68 @@
+"""Where two estimated rates come nearest to the line "canary = ratio · baseline + difference"."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_MOST_STEPS = 80
+_CLOSE = 1e-13
+
+
+def nearest_on_line(
+    canary: Floats, baseline: Floats, n_canary: Floats, n_baseline: Floats, ratio: float, difference: float
+) -> tuple[Floats, Floats]:
+    """The rates (canary, baseline) on the line of least n_c·KL(canary‖·) + n_b·KL(baseline‖·).
+
+    Rates strictly between 0 and 1, counts ≥ 0 and not both 0.
+    """
+    if difference == 0:
+        on_line = _on_ray(canary, baseline, n_canary, n_baseline, ratio)
+    else:
+        on_line = _on_any(canary, baseline, n_canary, n_baseline, ratio, difference)
+    on_line = np.clip(on_line, max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio))
+    return ratio * on_line + difference, on_line
+
+
+def _on_ray(canary: Floats, baseline: Floats, n_canary: Floats, n_baseline: Floats, ratio: float) -> Floats:
+    # The derivative's zero is the lesser root of a·t² − b·t + c.
+    a = ratio * (n_baseline + n_canary)
+    b = n_baseline * (1 + baseline * ratio) + n_canary * (ratio + canary)
+    c = n_baseline * baseline + n_canary * canary
+    return np.asarray(2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0))))
+
+
+def _on_any(
+    canary: Floats,
+    baseline: Floats,
+    n_canary: Floats,
+    n_baseline: Floats,
+    ratio: float,
+    difference: float,
+) -> Floats:
+    # The zero of an ascending derivative, between what suits each arm by itself: Newton, kept in its bracket.
+    least, most = max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio)
+    alone = np.clip((canary - difference) / ratio, least, most)
+    low, high = np.minimum(baseline, alone), np.maximum(baseline, alone)
+    low, high = np.maximum(low, least), np.minimum(high, most)
+    t = (low + high) / 2
+    for _ in range(_MOST_STEPS):
+        u = ratio * t + difference
+        of_t, of_u = t * (1 - t), u * (1 - u)
+        slope = n_baseline * (t - baseline) / of_t + ratio * n_canary * (u - canary) / of_u
+        low, high = np.where(slope <= 0, t, low), np.where(slope >= 0, t, high)
+        bend = n_baseline * _bend(t, baseline, of_t) + ratio * ratio * n_canary * _bend(u, canary, of_u)
+        step = t - slope / bend
+        inside = (step > low) & (step < high)
+        following = np.where(inside, step, (low + high) / 2)
+        moved = np.abs(following - t)
+        t = following
+        if (moved <= _CLOSE * t).all():
+            break
+    return t
+
+
+def _bend(x: Floats, rate: Floats, variance: Floats) -> Floats:
+    return np.asarray((variance - (x - rate) * (1 - 2 * x)) / (variance * variance))

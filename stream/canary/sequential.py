@@ -1,0 +1,214 @@
+"""The sequential method: what the evidence on each metric means, at any look, and for the whole canary.
+
+A metric is **worse** when the evidence against "within the margin" has reached 1/α, its share of it;
+**within** when that against "beyond the margin" has, on endpoints with nearly all of the traffic; otherwise
+**open**. So:
+
+- ``fail``: some metric is worse.
+- ``pass``: every metric is within, and the shortest duration is over. Or the longest is, none is worse, and
+  twice
+  the margin would have been seen in each that is open.
+- ``marginal``: the longest duration is over, and neither.
+- ``inconclusive``: until then; and at the end, if there was too little data.
+- ``nodata``: an arm had no requests at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, inf, log
+
+TWICE = 2.0
+"""A harm of so many margins must have been visible for a pass at the end."""
+
+
+class Standing(StrEnum):
+    """Where a metric stands."""
+
+    WORSE = "worse"
+    WITHIN = "within"
+    OPEN = "open"
+
+
+class Outcome(StrEnum):
+    """What is said of the whole canary."""
+
+    FAIL = "fail"
+    PASS = "pass"  # noqa: S105 no password
+    MARGINAL = "marginal"
+    INCONCLUSIVE = "inconclusive"
+    NODATA = "nodata"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One metric at one look, endpoints put together."""
+
+    name: str
+    log_e: float
+    """ln of the evidence against "within the margin"."""
+    log_threshold: float
+    """What it must reach: ln 1/α of the metric in this stage."""
+    canary: float
+    baseline: float
+    n_canary: float
+    n_baseline: float
+    """Effective numbers of requests."""
+    ratio: float
+    """Canary over baseline, endpoint by endpoint."""
+    lower: float
+    upper: float
+    """Of the ratio, at all looks: each end is wrong with probability α at most. 0 and inf: no bound."""
+    within: bool
+    """Whether the evidence against "beyond the margin" suffices."""
+    margin_ratio: float
+    margin_floor: float
+    weight: float = 1.0
+    critical: bool = False
+    worst_endpoint: str | None = None
+
+    @property
+    def limit(self) -> float:
+        """The largest ratio that is no harm, at the baseline's value."""
+        if self.baseline <= 0:
+            return inf if self.margin_floor > 0 else self.margin_ratio
+        return max(self.margin_ratio, 1 + self.margin_floor / self.baseline)
+
+    @property
+    def standing(self) -> Standing:
+        if self.log_e >= self.log_threshold:
+            return Standing.WORSE
+        return Standing.WITHIN if self.within else Standing.OPEN
+
+    @property
+    def smallest_seen(self) -> float:
+        """The smallest ratio that would have been called worse: as far above the limit as the lower end is
+        below the effect."""
+        if self.lower <= 0 or self.ratio <= 0 or self.limit == inf:
+            return inf
+        return self.limit * max(self.ratio / self.lower, 1.0)
+
+    @property
+    def would_have_shown(self) -> bool:
+        """Whether twice the margin would have been seen."""
+        return self.smallest_seen < inf and self.smallest_seen - 1 <= TWICE * (self.limit - 1)
+
+    @property
+    def score(self) -> float:
+        """0–100: how much of the interval, on the scale of logarithms, lies within the margin."""
+        if self.standing is Standing.WORSE:
+            return 0.0
+        if self.standing is Standing.WITHIN:
+            return 100.0
+        if self.lower <= 0 or self.upper == inf or self.limit == inf:
+            return 50.0
+        if self.upper <= self.limit:
+            return 100.0
+        if self.lower >= self.limit:
+            return 0.0
+        return 100 * (log(self.limit) - log(self.lower)) / (log(self.upper) - log(self.lower))
+
+    @property
+    def reason(self) -> str:
+        """In words, with numbers."""
+        change = (
+            f"{self.canary:.4g} against {self.baseline:.4g}, "
+            f"{_change(self.ratio)} [{_change(self.lower)}, {_change(self.upper)}]"
+        )
+        where = f", most of it on {self.worst_endpoint}" if self.worst_endpoint else ""
+        match self.standing:
+            case Standing.WORSE:
+                return f"{self.name} {change}: beyond the margin of {_change(self.limit)}{where}"
+            case Standing.WITHIN:
+                return f"{self.name} {change}: within the margin of {_change(self.limit)}"
+        return f"{self.name} {change}: around the margin of {_change(self.limit)}; {self._still_hidden()}"
+
+    def _still_hidden(self) -> str:
+        if self.smallest_seen == inf:
+            return "too little to say from where on harm would have been seen"
+        return f"harm from {_change(self.smallest_seen)} would have been seen"
+
+
+def _change(ratio: float) -> str:
+    """+18 %, ×3.2, or that there is no bound."""
+    if ratio == inf:
+        return "∞"
+    if ratio >= 3:
+        return f"×{ratio:.1f}"
+    return f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an analysis is."""
+
+    elapsed_s: int
+    """Event time since the stage began, less the warm-up."""
+    shortest_s: int
+    longest_s: int
+    least_events: int
+    n_canary: int
+    n_baseline: int
+
+    @property
+    def enough(self) -> bool:
+        return min(self.n_canary, self.n_baseline) >= self.least_events
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The whole canary at one look."""
+
+    outcome: Outcome
+    score: float
+    reason: str
+    final: bool
+    """Whether later looks of this stage can change it no more."""
+
+
+def judge(metrics: Sequence[Measured], progress: Progress) -> Said:
+    """The table above. A fail or a pass ends the stage."""
+    score = _score(metrics)
+    over = progress.elapsed_s >= progress.longest_s
+    if min(progress.n_canary, progress.n_baseline) == 0:
+        silent = "canary" if progress.n_canary == 0 else "baseline"
+        return Said(Outcome.NODATA, 0.0, f"the {silent} had no requests", final=over)
+    if not progress.enough:
+        few = (
+            f"{progress.n_canary} requests of the canary and {progress.n_baseline} of the baseline: "
+            f"{progress.least_events} of each are needed"
+        )
+        return Said(Outcome.INCONCLUSIVE, score, few, final=over)
+    worse = [one for one in metrics if one.standing is Standing.WORSE]
+    if worse:
+        return Said(Outcome.FAIL, score, "; ".join(one.reason for one in worse), final=True)
+    still_open = [one for one in metrics if one.standing is Standing.OPEN]
+    if not still_open and progress.elapsed_s >= progress.shortest_s:
+        return Said(Outcome.PASS, score, "every metric is within its margin", final=True)
+    if not over:
+        return Said(Outcome.INCONCLUSIVE, score, _so_far(still_open), final=False)
+    hidden = [one for one in still_open if not one.would_have_shown]
+    if hidden:
+        return Said(Outcome.MARGINAL, score, "; ".join(one.reason for one in hidden), final=True)
+    seen = "no harm was found, and twice the margin of every metric would have been seen"
+    return Said(Outcome.PASS, score, seen, final=True)
+
+
+def _so_far(still_open: Sequence[Measured]) -> str:
+    if not still_open:
+        return "every metric is within its margin; the shortest duration is not over"
+    return "; ".join(one.reason for one in still_open)
+
+
+def _score(metrics: Sequence[Measured]) -> float:
+    """Mean of the metrics' scores by weight; 0 if a critical one is worse."""
+    if any(one.critical and one.standing is Standing.WORSE for one in metrics) or not metrics:
+        return 0.0
+    return sum(one.weight * one.score for one in metrics) / sum(one.weight for one in metrics)
+
+
+def p_value(log_e: float) -> float:
+    """Valid at any look; 1 at most."""
+    return min(1.0, exp(-max(log_e, 0.0)))

@@ -1,0 +1,55 @@
+"""What every kind of document begins with, and what reading one gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.config.section import Value
+from stream.config.tree import Mark
+from stream.config.values import name, text
+from stream.model.analysis import Analysis
+from stream.model.objective import Objective
+
+Meaning = Objective | Analysis
+_TOP = Mark(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A document: its identity (None when unknown), where that stands, and what it means, without a fault."""
+
+    identity: str | None
+    mark: Mark
+    meaning: Meaning | None
+    noun: str = "SLO"
+    """What a person calls such a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    name: str | None = None
+    namespace: str = "default"
+    labels: tuple[tuple[str, str], ...] = ()
+    mark: Mark = _TOP
+
+    @property
+    def identity(self) -> str | None:
+        return f"{self.namespace}/{self.name}" if self.name else None
+
+
+NO_METADATA = Metadata()
+
+
+def read_metadata(value: Value) -> Metadata:
+    with value.section() as metadata:
+        return Metadata(
+            name=metadata.required("name", name),
+            namespace=metadata.optional("namespace", name, "default"),
+            labels=metadata.optional("labels", _labels, ()),
+            mark=metadata.mark("name"),
+        )
+
+
+def _labels(value: Value) -> tuple[tuple[str, str], ...]:
+    with value.section() as labels:
+        return tuple(sorted(labels.each(text)))

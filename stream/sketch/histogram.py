@@ -1,0 +1,260 @@
+"""Log histograms of latencies, many in one struct of arrays, that merge exactly in any order.
+
+Digests show percentiles; histograms compare tracks: as everybody's buckets are the same, a test on counts in
+buckets is exact, and nothing depends on how events were cut into chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.sketch.buckets import SPAN_BITS, ZERO, Floats, Ints, buckets_of, middles
+from stream.sketch.digest_set import gathered, places_of
+
+ONE = 1_000_000
+"""The weight of a request that stands for itself: weights are whole millionths, as in the contract."""
+SQUARE = 16
+"""Squares of weights are kept in sixteenths: exact for whole weights, within 3 % for all others."""
+MOST_SQUARES = 1 << 62
+_MOST_KEY = 1 << (63 - SPAN_BITS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramSet:
+    """k histograms, one for each key, with n filled buckets in all.
+
+    A bucket's weight has 63 bits of millionths: enough for nine billion billion of them, 9·10¹² requests.
+    """
+
+    keys: Ints
+    """[k], ascending, distinct, 0 ≤ key < 2^52."""
+    count: Ints
+    """[k] number of values, unweighted."""
+    squares: Ints
+    """[k] Σw² in sixteenths, at most ``MOST_SQUARES``."""
+    offsets: Ints
+    """[k+1] where each histogram's buckets lie in ``buckets`` and ``weights``."""
+    buckets: NDArray[np.int32]
+    """[n], ascending within a histogram."""
+    weights: Ints
+    """[n] Σw in millionths, > 0."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def sizes(self) -> Ints:
+        """[k] filled buckets of each."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def empty(cls) -> HistogramSet:
+        i = np.empty(0, np.int64)
+        return cls(i, i, i, np.zeros(1, np.int64), np.empty(0, np.int32), i)
+
+    @classmethod
+    def from_values(cls, keys: Ints, values: Floats, weights: Ints | None = None) -> HistogramSet:
+        """Histograms of finite values ≥ 0 by key; weights in millionths, > 0 (None: all of them ``ONE``)."""
+        if not len(keys):
+            return cls.empty()
+        words = _words(keys, buckets_of(values))
+        if weights is None or (weights == weights[0]).all():
+            each = ONE if weights is None else int(weights[0])
+            words.sort()
+            starts = _starts(words)
+            return cls._grouped(words, starts, np.diff(starts, append=len(words)) * each, _square(each))
+        order = np.argsort(words, kind="stable")
+        words, weights = words[order], weights[order]
+        starts = _starts(words)
+        return cls._grouped(words, starts, np.add.reduceat(weights, starts), _square(weights))
+
+    @classmethod
+    def _grouped(cls, words: Ints, starts: Ints, weights: Ints, squares: Ints) -> HistogramSet:
+        """Of sorted words; ``starts`` of the equal ones; squares of each word, or of every one."""
+        distinct = words[starts]
+        firsts = _starts(distinct >> SPAN_BITS)
+        of_keys = starts[firsts]
+        count = np.diff(of_keys, append=len(words))
+        return cls(
+            distinct[firsts] >> SPAN_BITS,
+            count,
+            np.add.reduceat(squares, of_keys) if squares.ndim else count * squares,
+            np.append(firsts, len(distinct)),
+            _bucket(distinct),
+            weights,
+        )
+
+    @classmethod
+    def merge(cls, sets: Sequence[HistogramSet]) -> HistogramSet:
+        """The union of keys, equal keys added up; the order of ``sets`` does not matter."""
+        sets = [one for one in sets if len(one)]
+        if len(sets) <= 1:
+            return sets[0] if sets else cls.empty()
+        keys = np.concatenate([one.keys for one in sets])
+        words = np.concatenate([one._all_words() for one in sets])
+        weights = np.concatenate([one.weights for one in sets])
+        # Sorted runs, one after the other, are what a stable sort is quick at.
+        order, by_key = np.argsort(words, kind="stable"), np.argsort(keys, kind="stable")
+        starts = _starts(words[order])
+        distinct = words[order][starts]
+        firsts = _starts(keys[by_key])
+        squares = np.concatenate([one.squares for one in sets])[by_key]
+        roughly = np.add.reduceat(squares.astype(np.float64), firsts)
+        return cls(
+            keys[by_key][firsts],
+            np.add.reduceat(np.concatenate([one.count for one in sets])[by_key], firsts),
+            np.where(roughly >= MOST_SQUARES, MOST_SQUARES, np.add.reduceat(squares, firsts)),
+            np.append(_starts(distinct >> SPAN_BITS), len(distinct)),
+            _bucket(distinct),
+            np.add.reduceat(weights[order], starts),
+        )
+
+    def _all_words(self) -> Ints:
+        return _words(np.repeat(self.keys, self.sizes), self.buckets)
+
+    def remap(self, new_keys: Ints) -> HistogramSet:
+        """The same histograms under other keys, one for each; those that share a key are added up."""
+        order = np.argsort(new_keys, kind="stable")
+        offsets, mine = gathered(self.offsets[order], self.sizes[order])
+        moved = HistogramSet(
+            new_keys[order].astype(np.int64),
+            self.count[order],
+            self.squares[order],
+            offsets,
+            self.buckets[mine],
+            self.weights[mine],
+        )
+        if (np.diff(moved.keys) > 0).all():
+            return moved
+        # Equal keys are never in one set: take each key's first, second, … apart.
+        firsts = _starts(moved.keys)
+        nth = np.arange(len(moved)) - np.repeat(firsts, np.diff(firsts, append=len(moved)))
+        return HistogramSet.merge([moved.select(nth == n) for n in range(int(nth.max()) + 1)])
+
+    def of(self, keys: Ints) -> HistogramSet:
+        """The histograms of those of the ascending ``keys`` that there are."""
+        return self._take(places_of(keys, self.keys))
+
+    def select(self, which: NDArray[np.bool_]) -> HistogramSet:
+        """The histograms of a mask over keys."""
+        return self if which.all() else self._take(np.flatnonzero(which))
+
+    def aligned(self, keys: Ints) -> HistogramSet:
+        """One histogram for each of the ascending ``keys``, empty where there is none."""
+        rows = np.searchsorted(keys, self.keys)
+        there = rows < len(keys)
+        there[there] = keys[rows[there]] == self.keys[there]
+        found, rows = self.select(there), rows[there]
+        columns = np.zeros((3, len(keys)), np.int64)
+        columns[:, rows] = found.count, found.squares, found.sizes
+        offsets = np.concatenate(([0], np.cumsum(columns[2])))
+        return HistogramSet(keys, columns[0], columns[1], offsets, found.buckets, found.weights)
+
+    def _take(self, places: Ints) -> HistogramSet:
+        offsets, mine = gathered(self.offsets[places], self.sizes[places])
+        return HistogramSet(
+            self.keys[places],
+            self.count[places],
+            self.squares[places],
+            offsets,
+            self.buckets[mine],
+            self.weights[mine],
+        )
+
+    def totals(self) -> Ints:
+        """[k] Σw in millionths."""
+        return np.diff(np.concatenate(([0], np.cumsum(self.weights)))[self.offsets])
+
+    def effective_sizes(self) -> Floats:
+        """[k] Kish's effective size (Σw)²/Σw²: as many unweighted values say as much; at most the count."""
+        totals = self.totals() / ONE
+        squares = np.maximum(self.squares, 1) / SQUARE
+        return np.minimum(totals * totals / squares, self.count)
+
+    def quantile_buckets(self, p: float) -> NDArray[np.int32]:
+        """[k] the first bucket up to which at least a share ``p`` of the weight lies; ZERO of nothing."""
+        if not len(self.weights):
+            return np.full(len(self), ZERO, np.int32)
+        sums = np.concatenate(([0], np.cumsum(self.weights)))
+        below, above = sums[self.offsets[:-1]], sums[self.offsets[1:]]
+        wanted = below + np.maximum(p * (above - below), 1)
+        places = np.searchsorted(sums, wanted, "left") - 1
+        places = np.clip(places, self.offsets[:-1], np.maximum(self.offsets[1:] - 1, self.offsets[:-1]))
+        found = self.buckets[np.minimum(places, len(self.buckets) - 1)]
+        return np.where(self.sizes > 0, found, ZERO).astype(np.int32)
+
+    def quantiles(self, p: float) -> Floats:
+        """[k] the middle of the bucket of each p-quantile: within 0.6 % of the inverse of the empirical
+        distribution; 0 of nothing."""
+        return middles(self.quantile_buckets(p))
+
+    def one(self, key: int) -> LogHistogram:
+        found = self.of(np.array([key], np.int64))
+        return LogHistogram(found.remap(np.zeros(len(found), np.int64)))
+
+    def __iter__(self) -> Iterator[tuple[int, LogHistogram]]:
+        return ((key, self.one(key)) for key in self.keys.tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogHistogram:
+    """One histogram: a set of at most one key, 0."""
+
+    alone: HistogramSet
+
+    @classmethod
+    def empty(cls) -> LogHistogram:
+        return cls(HistogramSet.empty())
+
+    def add(self, values: Floats, weights: Ints | None = None) -> LogHistogram:
+        """With these values in it as well."""
+        more = HistogramSet.from_values(np.zeros(len(values), np.int64), values, weights)
+        return LogHistogram(HistogramSet.merge([self.alone, more]))
+
+    def merge(self, other: LogHistogram) -> LogHistogram:
+        return LogHistogram(HistogramSet.merge([self.alone, other.alone]))
+
+    @property
+    def count(self) -> int:
+        return int(self.alone.count.sum())
+
+    @property
+    def buckets(self) -> NDArray[np.int32]:
+        return self.alone.buckets
+
+    @property
+    def weights(self) -> Ints:
+        return self.alone.weights
+
+    @property
+    def effective_size(self) -> float:
+        return float(self.alone.effective_sizes().sum())
+
+    def quantile(self, p: float) -> float | None:
+        """As :meth:`HistogramSet.quantiles`; None of nothing."""
+        return float(self.alone.quantiles(p)[0]) if self.count else None
+
+
+def _words(keys: Ints, buckets: NDArray[np.int32]) -> Ints:
+    """Key and bucket in one word that sorts as both do."""
+    assert int(keys.min()) >= 0, "a negative key"
+    assert int(keys.max()) < _MOST_KEY, "a key of more than 52 bits"
+    return (keys << SPAN_BITS) | (buckets.astype(np.int64) - ZERO)
+
+
+def _bucket(words: Ints) -> NDArray[np.int32]:
+    return ((words & ((1 << SPAN_BITS) - 1)) + ZERO).astype(np.int32)
+
+
+def _starts(ordered: Ints) -> Ints:
+    """Where runs of equal numbers begin."""
+    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+
+
+def _square(weights: Ints | int) -> Ints:
+    share = np.asarray(weights, np.float64) / ONE
+    return np.asarray(np.rint(share * share * SQUARE), np.int64)

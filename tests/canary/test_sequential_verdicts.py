@@ -1,0 +1,107 @@
+"""What the sequential method says of a canary: never a silent pass, and a reason with numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, log
+
+import pytest
+
+from stream.canary.sequential import Measured, Outcome, Progress, Standing, judge, p_value
+
+P99 = Measured(
+    "latency-p99",
+    -1.0,
+    log(80),
+    118.0,
+    100.0,
+    6e3,
+    5e4,
+    1.02,
+    0.97,
+    1.08,
+    True,
+    margin_ratio=1.15,
+    margin_floor=5.0,
+)
+ERRORS = replace(P99, name="error-rate", canary=0.01, baseline=0.01, margin_ratio=1.5, margin_floor=0.001)
+HALFWAY = Progress(1800, 300, 3600, 100, 6000, 50_000)
+OVER = replace(HALFWAY, elapsed_s=3600)
+
+
+def worse(one: Measured) -> Measured:
+    return replace(one, log_e=5.0, ratio=1.4, lower=1.2, upper=1.7, within=False)
+
+
+def unclear(one: Measured) -> Measured:
+    return replace(one, ratio=1.05, lower=0.99, upper=1.3, within=False)
+
+
+def blind(one: Measured) -> Measured:
+    return replace(one, ratio=1.05, lower=0.6, upper=2.4, within=False)
+
+
+def test_every_metric_within_its_margin_passes_once_the_shortest_duration_is_over() -> None:
+    assert judge([P99, ERRORS], HALFWAY).outcome is Outcome.PASS
+    early = judge([P99, ERRORS], replace(HALFWAY, elapsed_s=290))
+    assert (early.outcome, early.final) == (Outcome.INCONCLUSIVE, False)
+
+
+def test_one_worse_metric_fails_at_once() -> None:
+    said = judge([P99, worse(ERRORS)], replace(HALFWAY, elapsed_s=60))
+    assert (said.outcome, said.final) == (Outcome.FAIL, True)
+    assert (
+        said.reason
+        == "error-rate 0.01 against 0.01, +40.0 % [+20.0 %, +70.0 %]: beyond the margin of +50.0 %"
+    )
+
+
+def test_while_a_metric_is_open_nothing_is_said() -> None:
+    assert judge([unclear(P99)], HALFWAY).outcome is Outcome.INCONCLUSIVE
+
+
+def test_at_the_end_no_harm_passes_only_if_twice_the_margin_would_have_been_seen() -> None:
+    assert unclear(P99).smallest_seen == pytest.approx(1.15 * 1.05 / 0.99)
+    assert judge([unclear(P99)], OVER).outcome is Outcome.PASS
+    said = judge([blind(P99)], OVER)
+    assert (said.outcome, said.final) == (Outcome.MARGINAL, True)
+    assert "harm from +101.3 % would have been seen" in said.reason
+
+
+def test_too_little_data_is_never_a_pass() -> None:
+    for progress in (HALFWAY, OVER):
+        said = judge([P99], replace(progress, n_canary=99))
+        assert said.outcome is Outcome.INCONCLUSIVE
+        assert said.final == (progress is OVER)
+        assert said.reason.startswith("99 requests of the canary")
+        assert judge([P99], replace(progress, n_canary=0)).outcome is Outcome.NODATA
+        assert judge([P99], replace(progress, n_baseline=0)).reason == "the baseline had no requests"
+
+
+def test_a_floor_widens_the_margin_of_a_small_value() -> None:
+    fast = replace(unclear(P99), canary=21.0, baseline=20.0)
+    assert fast.limit == pytest.approx(1.25)
+    assert replace(fast, upper=1.24).score == 100
+
+
+def test_a_baseline_without_errors_is_no_silent_pass() -> None:
+    none = replace(ERRORS, baseline=0.0, canary=0.0, ratio=1.0, lower=0.0, upper=inf, within=False, log_e=0.0)
+    assert none.standing is Standing.OPEN
+    assert judge([none], OVER).outcome is Outcome.MARGINAL
+    assert judge([replace(none, within=True)], OVER).outcome is Outcome.PASS
+    many = replace(none, canary=0.02, log_e=9.0, ratio=inf)
+    assert judge([many], HALFWAY).outcome is Outcome.FAIL
+    assert many.reason.startswith("error-rate 0.02 against 0, ∞")
+
+
+def test_the_score_is_how_much_of_each_interval_lies_within_by_weight() -> None:
+    half = replace(P99, within=False, lower=1.15 / 1.1, upper=1.15 * 1.1, ratio=1.15)
+    assert half.score == pytest.approx(50)
+    assert judge([replace(P99, weight=3.0), half], HALFWAY).score == pytest.approx(87.5)
+    assert judge([P99, worse(ERRORS)], HALFWAY).score == pytest.approx(50)
+    assert judge([P99, replace(worse(ERRORS), critical=True)], HALFWAY).score == 0
+
+
+def test_an_e_value_is_a_p_value() -> None:
+    assert p_value(log(40)) == pytest.approx(0.025)
+    assert p_value(-3.0) == 1
