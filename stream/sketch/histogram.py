@@ -66,11 +66,11 @@ class HistogramSet:
             each = ONE if weights is None else int(weights[0])
             words.sort()
             starts = _starts(words)
-            return cls._grouped(words, starts, np.diff(starts, append=len(words)) * each, _square(each))
+            return cls._grouped(words, starts, np.diff(starts, append=len(words)) * each, squares_of(each))
         order = np.argsort(words, kind="stable")
         words, weights = words[order], weights[order]
         starts = _starts(words)
-        return cls._grouped(words, starts, np.add.reduceat(weights, starts), _square(weights))
+        return cls._grouped(words, starts, np.add.reduceat(weights, starts), squares_of(weights))
 
     @classmethod
     def _grouped(cls, words: Ints, starts: Ints, weights: Ints, squares: Ints) -> HistogramSet:
@@ -255,6 +255,7 @@ def _starts(ordered: Ints) -> Ints:
     return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
 
 
-def _square(weights: Ints | int) -> Ints:
+def squares_of(weights: Ints | int) -> Ints:
+    """w² in sixteenths, of weights in millionths."""
     share = np.asarray(weights, np.float64) / ONE
     return np.asarray(np.rint(share * share * SQUARE), np.int64)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from stream.model.analysis import Analysis
 from stream.model.objective import Calendar, Objective, Period, Slices
 from stream.slo.sli import column_name
 from stream.window.panes import DAY_S, grid_s
@@ -56,9 +57,15 @@ def partition_of(namespace: str, service: str, partitions: int) -> int:
 class Catalog:
     """The objectives, found by series. Rows are the objectives' places in file order."""
 
-    def __init__(self, objectives: Sequence[Objective], longest_window_s: int = 0) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        longest_window_s: int = 0,
+        analyses: Sequence[Analysis] = (),
+    ) -> None:
         """``longest_window_s``: the longest window that there is elsewhere."""
         self.objectives = tuple(objectives)
+        self.analyses = tuple(analyses)
         self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
@@ -89,7 +96,8 @@ class Catalog:
         """The objectives of the services of one partition: each row costs memory and time at every tick. What
         is too late is still told by the longest window of all."""
         mine = [o for o in self.objectives if partition_of(o.namespace, o.service, partitions) == partition]
-        return Catalog(mine, self.longest_window_s)
+        analyses = [a for a in self.analyses if partition_of(a.namespace, a.service, partitions) == partition]
+        return Catalog(mine, self.longest_window_s, analyses)
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
@@ -123,8 +131,13 @@ class Catalog:
 
     @cached_property
     def longest_window_s(self) -> int:
-        """The longest window of any SLO: time windows, alerting windows and slices."""
-        return max(self._longest_elsewhere_s, *(longest_window_s(o) for o in self.objectives), 0)
+        """The longest window of any SLO: time windows, alerting windows and slices; and of any analysis."""
+        return max(
+            self._longest_elsewhere_s,
+            *(longest_window_s(o) for o in self.objectives),
+            *(a.longest_s for a in self.analyses),
+            0,
+        )
 
     @cached_property
     def longest_alerting_s(self) -> int:

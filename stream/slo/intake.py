@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.slo.cohorts import cohorts
 from stream.slo.lexicon import Lexicon
 from stream.slo.tally import tally
 from stream.window.chunk import Chunk
 from stream.window.panes import PANE_MS
+from stream.wire.cohorts import Cohorts
 from stream.wire.decode import decode
 from stream.wire.frame import Frame
 from stream.wire.partial import Report, encode_partial
@@ -161,10 +163,22 @@ class Intake:
         unmatched = len(frame) - int(counted.entry_events.sum())
         sending.unmatched = unmatched - self._unmatched
         self._unmatched = 0 if chunk.closed else unmatched
-        for target, part in enumerate(counted.split(targets, lexicon.partitions)):
-            if part is not None:
-                sending.messages[target] = encode_partial(sending.report, chunk.start, part, chunk.closed)
+        parts = counted.split(targets, lexicon.partitions)
+        analysed = _cohorts(frame, lexicon)
+        for target, (part, compared) in enumerate(zip(parts, analysed, strict=True)):
+            if part is not None or compared is not None:
+                sending.messages[target] = encode_partial(
+                    sending.report, chunk.start, part, chunk.closed, compared
+                )
         return sending
+
+
+def _cohorts(frame: Frame, lexicon: Lexicon) -> list[Cohorts | None]:
+    """By target partition."""
+    if lexicon.cohort_judge is None:
+        return [None] * lexicon.partitions
+    counted, targets = cohorts(frame, lexicon.cohort_judge)
+    return counted.split(targets, lexicon.partitions)
 
 
 def _rest(frame: Frame, taken: int) -> Frame:

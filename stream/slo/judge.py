@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.model.objective import Sli
 from stream.model.outcome import OUTCOMES
-from stream.slo.catalog import Catalog, partition_of
+from stream.slo.catalog import partition_of
 from stream.slo.sli import threshold_ms, verdicts
 from stream.wire.frame import Interner, SeriesKey
 
@@ -19,6 +20,19 @@ T = TypeVar("T", bound=np.generic)
 
 
 MAX_STRANGERS = 5
+
+
+class Columns(Protocol):
+    """Rules, as stage one sees them: which columns each series feeds."""
+
+    @property
+    def columns(self) -> Mapping[str, Sli]: ...
+
+    def has_service(self, namespace: str, service: str) -> bool: ...
+
+    def is_choosy(self, namespace: str, service: str) -> bool: ...
+
+    def columns_of(self, series: SeriesKey) -> list[str]: ...
 
 
 @dataclass(slots=True)
@@ -58,7 +72,7 @@ class Feeds:
 class Judge:
     """Knows for every series of one interner which columns it feeds; learns new series as they come."""
 
-    def __init__(self, catalog: Catalog, interner: Interner, partitions: int = 1) -> None:
+    def __init__(self, catalog: Columns, interner: Interner, partitions: int = 1) -> None:
         self.catalog = catalog
         self.interner = interner
         self.partitions = partitions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream.slo.analysed import Analysed
 from stream.slo.catalog import Catalog
 from stream.slo.judge import Judge
 from stream.slo.registry import fold
@@ -29,6 +30,14 @@ class Lexicon:
         self._others: set[SeriesKey] = set()
         """What series were folded to, at most ``max_series`` with their versions."""
         self.judge = Judge(catalog, self.interner, partitions)
+        self.cohort_judge = self._cohort_judge()
+        """None where nothing is analysed."""
+
+    def _cohort_judge(self) -> Judge | None:
+        if not self.catalog.analyses:
+            return None
+        analysed = Analysed(self.catalog.analyses, self.catalog.objectives)
+        return Judge(analysed, self.interner, self.partitions)
 
     @property
     def full(self) -> bool:

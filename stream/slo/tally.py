@@ -14,7 +14,7 @@ from stream.window.limbs import MILLION
 from stream.window.panes import PANE_MS
 from stream.wire.frame import Frame
 from stream.wire.numbering import numbered
-from stream.wire.tally import MINUTE_BITS, Ints, Tally, Targets
+from stream.wire.tally import MINUTE_BITS, EndpointKey, Ints, Tally, Targets
 
 MINUTE_MS = 60_000
 
@@ -25,31 +25,36 @@ def tally(frame: Frame, judge: Judge) -> tuple[Tally, Targets]:
     A pure function of the frame's events and the rules: their order and how they were batched do not matter.
     Events of services that have no SLO are left out.
     """
-    assert frame.interner is judge.interner, "frame and judge must number the series alike"
-    feeds = judge.feeds()
-    followed = feeds.endpoint[frame.series] >= 0
-    if not followed.all():
-        frame = frame.take(followed)
-    used, local = numbered(frame.series.astype(np.int64))
-    pane = frame.ts_ms // PANE_MS
-    first_pane = int(pane.min()) if len(pane) else 0
-    span = int(pane.max()) - first_pane + 1 if len(pane) else 1
-    codes, entry = numbered(local * span + (pane - first_pane))
-    entries = Entries(entry, used[codes // span])
+    frame = followed(frame, judge)
+    entries, feeds = Entries.of(frame), judge.feeds()
     digests, endpoint_ids = _digests(frame, feeds)
-    result = Tally(
-        series=frame.interner.packed(used.tolist()),
+    endpoints = [judge.endpoints[i] for i in endpoint_ids.tolist()]
+    targets = Targets(feeds.target[entries.used], judge.target_of_endpoint(endpoint_ids))
+    return counts(frame, entries, judge, endpoints, digests), targets
+
+
+def followed(frame: Frame, judge: Judge) -> Frame:
+    """The events of the services that the judge's rules look at."""
+    assert frame.interner is judge.interner, "frame and judge must number the series alike"
+    is_followed = judge.feeds().endpoint[frame.series] >= 0
+    return frame if is_followed.all() else frame.take(is_followed)
+
+
+def counts(
+    frame: Frame, entries: Entries, judge: Judge, endpoints: list[EndpointKey], digests: DigestSet
+) -> Tally:
+    """What the judge's columns count of a frame's entries."""
+    return Tally(
+        series=frame.interner.packed(entries.used.tolist()),
         columns=judge.names,
-        endpoints=[judge.endpoints[i] for i in endpoint_ids.tolist()],
-        entry_series=codes // span,
-        entry_pane=codes % span + first_pane,
+        endpoints=endpoints,
+        entry_series=entries.place,
+        entry_pane=entries.pane,
         entry_events=entries.count(None),
         entry_first_ms=entries.least(frame.ts_ms),
         digests=digests,
-        **_cells(frame, entries, judge, feeds),
+        **_cells(frame, entries, judge, judge.feeds()),
     )
-    targets = Targets(feeds.target[used], judge.target_of_endpoint(endpoint_ids))
-    return result, targets
 
 
 @dataclass(slots=True)
@@ -57,22 +62,42 @@ class Entries:
     """Distinct (series, pane) pairs of a frame, and sums over the events of each."""
 
     of_event: Ints
-    series: Ints
-    """The interner's number of each entry's series."""
+    used: Ints
+    """The interner's numbers of the series that there are."""
+    place: Ints
+    """Of each entry's series in ``used``."""
+    pane: Ints
+
+    @classmethod
+    def of(cls, frame: Frame) -> Entries:
+        used, local = numbered(frame.series.astype(np.int64))
+        pane = frame.ts_ms // PANE_MS
+        first_pane = int(pane.min()) if len(pane) else 0
+        span = int(pane.max()) - first_pane + 1 if len(pane) else 1
+        codes, entry = numbered(local * span + (pane - first_pane))
+        return cls(entry, used, codes // span, codes % span + first_pane)
+
+    @property
+    def series(self) -> Ints:
+        """The interner's number of each entry's series."""
+        return self.used[self.place]
 
     def count(self, which: NDArray[np.bool_] | None) -> Ints:
         """Events of each entry, or those of a mask."""
         of_event = self.of_event if which is None or which.all() else self.of_event[which]
-        return np.bincount(of_event, minlength=len(self.series)).astype(np.int64)
+        return np.bincount(of_event, minlength=len(self.place)).astype(np.int64)
 
-    def total(self, weight: Ints, which: NDArray[np.bool_]) -> Ints:
+    def total(self, weight: Ints, which: NDArray[np.bool_] | None = None) -> Ints:
         """Sums of integer weights, exactly."""
-        sums = np.zeros(len(self.series), np.int64)
-        np.add.at(sums, self.of_event[which], weight[which])
+        sums = np.zeros(len(self.place), np.int64)
+        if which is None:
+            np.add.at(sums, self.of_event, weight)
+        else:
+            np.add.at(sums, self.of_event[which], weight[which])
         return sums
 
     def least(self, values: Ints) -> Ints:
-        found = np.full(len(self.series), np.iinfo(np.int64).max)
+        found = np.full(len(self.place), np.iinfo(np.int64).max)
         np.minimum.at(found, self.of_event, values)
         return found
 
@@ -80,18 +105,19 @@ class Entries:
 def _cells(frame: Frame, entries: Entries, judge: Judge, feeds: Feeds) -> dict[str, Ints]:
     """What each column counts of each entry: one pass per rank of column that the series have."""
     parts: list[tuple[Ints, ...]] = []
+    series = entries.series
     for rank in range(feeds.availability.shape[1]):
         column = feeds.availability[frame.series, rank]
         if (column >= 0).any():
             verdict = np.where(column >= 0, judge.tables[column, frame.outcome], UNCOUNTED)
-            parts.append(_count(frame, entries, feeds.availability[entries.series, rank], verdict))
+            parts.append(_count(frame, entries, feeds.availability[series, rank], verdict))
     known = ~np.isnan(frame.latency_ms)
     for rank in range(feeds.latency.shape[1] if known.any() else 0):
         column = feeds.latency[frame.series, rank]
         if (column >= 0).any():
             slow = frame.latency_ms > feeds.threshold_ms[frame.series, rank]
             verdict = np.where(known & (column >= 0), np.where(slow, BAD, GOOD), UNCOUNTED)
-            parts.append(_count(frame, entries, feeds.latency[entries.series, rank], verdict))
+            parts.append(_count(frame, entries, feeds.latency[series, rank], verdict))
     names = ("cell_entry", "cell_column", "cell_events", "cell_weight", "cell_bad", "cell_bad_weight")
     if not parts:
         return {name: np.empty(0, np.int64) for name in names}

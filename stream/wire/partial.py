@@ -9,23 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from stream.sketch import from_bytes, to_bytes
+from stream.wire.cohorts import CohortContents, Cohorts, pack_cohorts
 from stream.wire.columns import pack, unpack
-from stream.wire.tally import Tally
+from stream.wire.tally import NUMBERS, Tally
 
-VERSION = 3
-
-_COLUMNS = (
-    "entry_series",
-    "entry_pane",
-    "entry_events",
-    "entry_first_ms",
-    "cell_entry",
-    "cell_column",
-    "cell_events",
-    "cell_weight",
-    "cell_bad",
-    "cell_bad_weight",
-)
+VERSION = 4
 
 
 class Report(msgspec.Struct, array_like=True, frozen=True):
@@ -51,7 +39,7 @@ class Contents(msgspec.Struct, array_like=True, frozen=True):
     columns: list[str]
     endpoints: list[tuple[str, str, str]]
     numbers: list[bytes]
-    """The columns of ``_COLUMNS``, in order."""
+    """Of the tally, as ``NUMBERS`` names them."""
     digests: bytes
 
 
@@ -65,6 +53,13 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     contents: Contents | None = None
     final: bool = False
     """The chunk ends here: these are its contents for ever."""
+    cohorts: CohortContents | None = None
+    """Of services that are analysed."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it tells of a chunk, and not of reports alone."""
+        return self.contents is not None or self.cohorts is not None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -75,10 +70,16 @@ def encode_reports(reports: list[Report]) -> bytes:
     return _encoder.encode(Message(VERSION, reports))
 
 
-def encode_partial(report: Report, start: int, tally: Tally, final: bool) -> bytes:
-    numbers = [pack(getattr(tally, name)) for name in _COLUMNS]
-    contents = Contents(tally.series, tally.columns, tally.endpoints, numbers, to_bytes(tally.digests))
-    return _encoder.encode(Message(VERSION, [report], start, contents, final))
+def encode_partial(
+    report: Report, start: int, tally: Tally | None, final: bool, cohorts: Cohorts | None = None
+) -> bytes:
+    """``tally`` and ``cohorts``: what the chunk that begins at ``start`` holds so far, if anything."""
+    contents = None
+    if tally is not None:
+        numbers = [pack(getattr(tally, name)) for name in NUMBERS]
+        contents = Contents(tally.series, tally.columns, tally.endpoints, numbers, to_bytes(tally.digests))
+    packed = None if cohorts is None else pack_cohorts(cohorts)
+    return _encoder.encode(Message(VERSION, [report], start, contents, final, packed))
 
 
 def decode_message(data: bytes) -> Message:
@@ -94,11 +95,6 @@ def decode_message(data: bytes) -> Message:
 
 def unpack_tally(contents: Contents) -> Tally:
     """Raises ValueError when the columns cannot be read."""
-    numbers = {name: unpack(data) for name, data in zip(_COLUMNS, contents.numbers, strict=True)}
-    return Tally(
-        series=contents.series,
-        columns=contents.columns,
-        endpoints=contents.endpoints,
-        digests=from_bytes(contents.digests),
-        **numbers,
-    )
+    numbers = dict(zip(NUMBERS, map(unpack, contents.numbers), strict=True))
+    digests = from_bytes(contents.digests)
+    return Tally.of(contents.series, contents.columns, numbers, contents.endpoints, digests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,20 @@ from stream.sketch import DigestSet
 
 MINUTE_BITS = 33
 """Digest keys are ``endpoint << MINUTE_BITS | minute``: the last minute of the year 9999 fits in 32 bits."""
+
+NUMBERS = (
+    "entry_series",
+    "entry_pane",
+    "entry_events",
+    "entry_first_ms",
+    "cell_entry",
+    "cell_column",
+    "cell_events",
+    "cell_weight",
+    "cell_bad",
+    "cell_bad_weight",
+)
+"""The columns of a tally, in the order in which they are packed."""
 
 EndpointKey = tuple[str, str, str]
 """(namespace, service, endpoint)."""
@@ -54,6 +69,28 @@ class Tally:
 
     def __len__(self) -> int:
         return len(self.entry_series)
+
+    @classmethod
+    def of(
+        cls,
+        series: list[bytes],
+        columns: list[str],
+        numbers: Mapping[str, Ints],
+        endpoints: Sequence[EndpointKey] = (),
+        digests: DigestSet | None = None,
+    ) -> Tally:
+        """``numbers``: the columns of entries and cells, by name."""
+        return cls(
+            series=series,
+            columns=columns,
+            endpoints=list(endpoints),
+            digests=DigestSet.empty() if digests is None else digests,
+            **numbers,
+        )
+
+    @classmethod
+    def empty(cls) -> Tally:
+        return cls.of([], [], dict.fromkeys(NUMBERS, np.empty(0, np.int64)))
 
     def split(self, targets: Targets, partitions: int) -> list[Tally | None]:
         """One tally per target partition; None where nothing goes. Targets follow services."""
