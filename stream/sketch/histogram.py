@@ -113,6 +113,30 @@ class HistogramSet:
             np.add.reduceat(weights[order], starts),
         )
 
+    def minus(self, part: HistogramSet) -> HistogramSet:
+        """Without ``part``, which must have been merged into this: exact, but for squares that are at their
+        limit. Raises ValueError when something in ``part`` is not in it."""
+        if not len(part):
+            return self
+        words = np.concatenate([self._all_words(), part._all_words()])
+        order = np.argsort(words, kind="stable")
+        starts = _starts(words[order])
+        weights = np.add.reduceat(np.concatenate([self.weights, -part.weights])[order], starts)
+        if (weights < 0).any() or not np.isin(part.keys, self.keys).all():
+            raise ValueError("a histogram is less than a part of it")
+        rows = np.searchsorted(self.keys, part.keys)
+        count, squares = self.count.copy(), self.squares.copy()
+        count[rows] -= part.count
+        squares[rows] = np.maximum(squares[rows] - part.squares, 0)
+        left = words[order][starts][weights > 0]
+        sizes = np.bincount(np.searchsorted(self.keys, left >> SPAN_BITS), minlength=len(self.keys))
+        kept = sizes > 0
+        if ((count > 0) != kept).any() or (count < 0).any():
+            raise ValueError("a histogram is less than a part of it")
+        offsets = np.concatenate(([0], np.cumsum(sizes[kept])))
+        weights = weights[weights > 0]
+        return HistogramSet(self.keys[kept], count[kept], squares[kept], offsets, _bucket(left), weights)
+
     def _all_words(self) -> Ints:
         return _words(np.repeat(self.keys, self.sizes), self.buckets)
 

@@ -131,13 +131,10 @@ class Catalog:
 
     @cached_property
     def longest_window_s(self) -> int:
-        """The longest window of any SLO: time windows, alerting windows and slices; and of any analysis."""
-        return max(
-            self._longest_elsewhere_s,
-            *(longest_window_s(o) for o in self.objectives),
-            *(a.longest_s for a in self.analyses),
-            0,
-        )
+        """The longest window of any SLO (time windows, alerting windows, slices), or of any analysis."""
+        of_slos = max(map(longest_window_s, self.objectives), default=0)
+        of_analyses = max((analysis.longest_s for analysis in self.analyses), default=0)
+        return max(self._longest_elsewhere_s, of_slos, of_analyses)
 
     @cached_property
     def longest_alerting_s(self) -> int:
