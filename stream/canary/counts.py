@@ -52,7 +52,7 @@ class Counts:
         several = [one for one in several if len(one)]
         if len(several) <= 1:
             return several[0] if several else cls.empty()
-        return cls._summed(
+        return cls.summed(
             np.concatenate([one.keys for one in several]),
             np.concatenate([one.sums for one in several]),
             np.concatenate([one.cell_keys for one in several]),
@@ -62,7 +62,7 @@ class Counts:
         )
 
     @classmethod
-    def _summed(
+    def summed(
         cls,
         keys: Ints,
         sums: Ints,
@@ -71,6 +71,7 @@ class Counts:
         cells: Ints,
         histograms: HistogramSet,
     ) -> Counts:
+        """Columns in any order, with repeats."""
         (keys,), sums = _grouped((keys,), sums)
         (cell_keys, cell_columns), cells = _grouped((cell_keys, cell_columns), cells)
         return cls(keys, sums, cell_keys, cell_columns, cells, histograms)
@@ -79,7 +80,7 @@ class Counts:
         """Without ``part``, an earlier sending of the same. Raises ValueError if it is not part of it."""
         if not len(part):
             return self
-        left = self._summed(
+        left = self.summed(
             np.concatenate([self.keys, part.keys]),
             np.concatenate([self.sums, -part.sums]),
             np.concatenate([self.cell_keys, part.cell_keys]),
@@ -111,7 +112,7 @@ class Counts:
         """Under other keys, one for each; those that share a key are added up."""
         place = np.searchsorted(self.keys, self.cell_keys)
         of_histograms = np.searchsorted(self.keys, self.histograms.keys)
-        return self._summed(
+        return self.summed(
             new_keys, self.sums, new_keys[place], self.cell_columns, self.cells,
             self.histograms.remap(new_keys[of_histograms]),
         )  # fmt: skip

@@ -41,10 +41,10 @@ WIDEST_SHIFT = 10 * PER_OCTAVE
 """Ratios beyond 2^±10 are reported as unbounded."""
 
 
-def concentration(p: float, alpha: float, typical_size: float) -> float:
+def concentration(p: float, alpha: float, typical_size: Floats | float) -> Floats:
     """c of the mixture: it is sharpest, at level α, around so many values in the arm."""
     one = 2 * log(1 / alpha)
-    return max(typical_size / (one + log1p(one)) - 1, 1e-3)
+    return np.asarray(np.maximum(typical_size / (one + log1p(one)) - 1, 1e-3))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -87,3 +87,23 @@ def shown_on_nearly_all(log_e: Floats, weights: Floats, log_threshold: float) ->
     """[…] whether endpoints with at least ``NEARLY_ALL`` of the weight show it, all of them at once at α."""
     shown = log_e >= simultaneous_log_thresholds(log_threshold, weights)
     return np.asarray((weights * shown).sum(axis=-1) >= NEARLY_ALL * weights.sum(axis=-1))
+
+
+def combined_log_e_of_groups(log_e: Floats, weights: Floats, groups: Ints) -> Floats:
+    """[groups] the averages of rows side by side; ``groups``: where each begins."""
+    with np.errstate(divide="ignore"):
+        average = np.logaddexp.reduceat(log_e + np.log(weights), groups)
+        left = np.log(np.maximum(1 - np.add.reduceat(weights, groups), 0))
+    return np.asarray(np.logaddexp(average, left))
+
+
+def shown_on_nearly_all_of_groups(
+    log_e: Floats, weights: Floats, groups: Ints, log_thresholds: Floats
+) -> NDArray[np.bool_]:
+    """[groups] as :func:`shown_on_nearly_all`; False where no weight was given out."""
+    total = np.add.reduceat(weights, groups)
+    sizes = np.diff(groups, append=len(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.repeat(log_thresholds, sizes) - np.log(weights / np.repeat(total, sizes))
+        shown = (weights > 0) & (log_e >= needed)
+    return np.asarray((total > 0) & (np.add.reduceat(weights * shown, groups) >= NEARLY_ALL * total))

@@ -55,6 +55,11 @@ class Metric:
     critical: bool = False
 
     @property
+    def quantile(self) -> float | None:
+        """For a latency."""
+        return QUANTILES[self.name.removeprefix("latency-")] if self.name in LATENCY_METRICS else None
+
+    @property
     def slo(self) -> str | None:
         """Name of the SLO, for one of its kind."""
         return self.name.removeprefix(SLO_PREFIX) if self.name.startswith(SLO_PREFIX) else None

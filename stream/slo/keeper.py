@@ -8,17 +8,18 @@ before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from stream.errors import InvariantError
 from stream.slo.catalog import Catalog
+from stream.slo.extension import Extension
 from stream.slo.shard import Shard
 from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
 from stream.wire.columns import pack
-from stream.wire.partial import Report, decode_message, unpack_tally
+from stream.wire.partial import Report, decode_message, unpack_chunk
 from stream.wire.signal import Signal
 from stream.wire.state import VERSION, ShardRecord, SourceRecord, decode, encode, key, parse_key
 
@@ -29,12 +30,16 @@ class Keeper:
     """The shard of one partition with its clock, its open contributions and its place in the partials."""
 
     def __init__(
-        self, catalog: Catalog, max_series: int, records: Mapping[bytes, bytes] | None = None
+        self,
+        catalog: Catalog,
+        max_series: int,
+        records: Mapping[bytes, bytes] | None = None,
+        extensions: Sequence[Extension] = (),
     ) -> None:
         """Start from state records; from nothing without them. Raises ValueError if they cannot be read."""
         self.catalog = catalog
         self.max_series = max_series
-        self.shard = Shard(catalog, max_series)
+        self.shard = Shard(catalog, max_series, extensions)
         self.clock = Clock()
         self.position = 0
         """Offset of the first message that was not applied."""
@@ -71,6 +76,8 @@ class Keeper:
             if source.final is not None:
                 self.shard.spans[source.number] = Span(*source.final, final=True)
         self.leftovers = restore(self.shard, record, records)
+        for extension in self.shard.extensions:
+            extension.restore(records, record.decided_s)
         for name, value in records.items():
             kind, place = parse_key(name)
             if kind == "open":
@@ -79,10 +86,10 @@ class Keeper:
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)
-        assert message.contents is not None
+        tally, cohorts = unpack_chunk(message)
         report = message.reports[0]
         span = Span(report.epoch, message.start, report.end)
-        self.shard.reopen(source, span, unpack_tally(message.contents))
+        self.shard.reopen(source, span, tally, cohorts)
         self._open[source] = data
         self._stored.add(source)
 
@@ -95,14 +102,15 @@ class Keeper:
             return None
         try:
             message = decode_message(data)
-            tally = unpack_tally(message.contents) if message.contents else None
+            chunk = unpack_chunk(message) if message.is_partial else None
         except ValueError as error:
             raise InvariantError(f"partial at offset {offset}: {error}") from error
         verdict = None
-        if tally is not None:
+        if chunk is not None:
+            tally, cohorts = chunk
             report = message.reports[0]
             span = Span(report.epoch, message.start, report.end, message.final)
-            verdict = self.shard.observe(report.source, span, tally, self.clock.now_ms)
+            verdict = self.shard.observe(report.source, span, tally, self.clock.now_ms, cohorts)
             if verdict is not Verdict.IGNORE:
                 self._keep_open(report.source, None if span.final else data)
         for report in message.reports:
@@ -137,6 +145,8 @@ class Keeper:
         """State records that differ from those stored: to be written together with the signals so far."""
         everything, self._rewrite = self._rewrite, False
         changes = self.snapshots.changes(everything)
+        for extension in self.shard.extensions:
+            changes.update(extension.changes())
         decided_s, newest_s, coming = self.shard.event_time
         changes[_SHARD] = encode(
             ShardRecord(

@@ -6,7 +6,7 @@ or past it (contract, section 3). Ticks at which nothing can happen are skipped,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
 from stream.errors import InvariantError
@@ -14,11 +14,13 @@ from stream.model.objective import PANE_S
 from stream.slo.catalog import Catalog
 from stream.slo.contribution import Contribution, contribution
 from stream.slo.evaluator import Evaluator
+from stream.slo.extension import Extension
 from stream.slo.ledger import Ledger
 from stream.slo.percentiles import Percentiles, most_endpoints
 from stream.slo.places import Places
 from stream.window.panes import HOUR_S, MINUTE_S, tick_at_or_before
 from stream.window.upsert import Span, Verdict, judge
+from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 from stream.wire.tally import Tally
 
@@ -26,8 +28,9 @@ from stream.wire.tally import Tally
 class Shard:
     """All that is known of the services of one partition."""
 
-    def __init__(self, catalog: Catalog, max_series: int) -> None:
+    def __init__(self, catalog: Catalog, max_series: int, extensions: Sequence[Extension] = ()) -> None:
         self.catalog = catalog
+        self.extensions = tuple(extensions)
         self.ledger = Ledger(catalog, max_series)
         self.evaluator = Evaluator(self.ledger)
         self._places = Places(self.ledger.registry)
@@ -43,8 +46,16 @@ class Shard:
         self._newest_s: int | None = None
         """End of the newest pane that had its tick and holds an event."""
 
-    def observe(self, source: int, span: Span, tally: Tally, watermark_ms: int | None) -> Verdict:
-        """Count a partial. ``watermark_ms`` is event time as it was decided before the partial came.
+    def observe(
+        self,
+        source: int,
+        span: Span,
+        tally: Tally,
+        watermark_ms: int | None,
+        cohorts: Cohorts | None = None,
+    ) -> Verdict:
+        """Count a partial; ``cohorts`` is what it holds for canary analyses. ``watermark_ms`` is event time
+        as it was decided before the partial came.
 
         Raises InvariantError when the span overlaps another cutting of the same records.
         """
@@ -63,6 +74,10 @@ class Shard:
             first_s = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms)
             self.oldest_minute[source] = first_s // MINUTE_S
         self._open_digests(source, tally)
+        first_pane = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms) // PANE_S
+        for extension in self.extensions:
+            grown = verdict is Verdict.REPLACE
+            extension.observe(source, cohorts, grown, span.final, first_pane, self.ledger.decided_s)
         self.spans[source], self.open[source] = span, new
         if span.final:
             self.percentiles.fold(source)
@@ -89,11 +104,13 @@ class Shard:
         """What :meth:`resume` takes."""
         return self.ledger.decided_s, self._newest_s, sorted(self._coming)
 
-    def reopen(self, source: int, span: Span, tally: Tally) -> None:
+    def reopen(self, source: int, span: Span, tally: Tally, cohorts: Cohorts | None = None) -> None:
         """Take up an open contribution that the counts already hold."""
         self.spans[source] = span
         self.open[source] = contribution(tally, self.ledger.registry, self._places)
         self._open_digests(source, tally)
+        for extension in self.extensions:
+            extension.reopen(source, cohorts)
 
     def _open_digests(self, source: int, tally: Tally) -> None:
         oldest_minute = self.oldest_minute.get(source, 0)
@@ -114,6 +131,8 @@ class Shard:
             self._newest_s = (heappop(self._coming) + 1) * PANE_S
         self.ledger.move_to(tick_s)
         yield from self.evaluator.evaluate(tick_s)
+        for extension in self.extensions:
+            yield from extension.at(tick_s, self.evaluator.frozen)
         if tick_s % MINUTE_S == 0:
             yield from self.percentiles.at(tick_s)
         if tick_s % HOUR_S == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.sketch import from_bytes, to_bytes
-from stream.wire.cohorts import CohortContents, Cohorts, pack_cohorts
+from stream.wire.cohorts import CohortContents, Cohorts, pack_cohorts, unpack_cohorts
 from stream.wire.columns import pack, unpack
 from stream.wire.tally import NUMBERS, Tally
 
@@ -91,6 +91,14 @@ def decode_message(data: bytes) -> Message:
     if message.version != VERSION:
         raise ValueError(f"a partial of version {message.version}, expected {VERSION}")
     return message
+
+
+def unpack_chunk(message: Message) -> tuple[Tally, Cohorts | None]:
+    """What a chunk holds so far. Raises ValueError when the columns cannot be read."""
+    return (
+        Tally.empty() if message.contents is None else unpack_tally(message.contents),
+        None if message.cohorts is None else unpack_cohorts(message.cohorts),
+    )
 
 
 def unpack_tally(contents: Contents) -> Tally:

@@ -1,0 +1,131 @@
+"""State records of canary analyses: what is kept of counts and trials between two owners of a partition."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.canary.counts import Counts
+from stream.canary.strata import StratumWeights
+from stream.canary.trial import ARMS, EVIDENCE_ROWS, SCATTER_ROWS, Measures, Trial
+from stream.model.analysis import Analysis, Baseline
+from stream.sketch.histogram_codec import histograms_from_bytes, histograms_to_bytes
+from stream.wire.columns import pack, unpack
+from stream.wire.state import Record
+
+
+class CountsRecord(Record, frozen=True):
+    keys: bytes
+    sums: bytes
+    cell_keys: bytes
+    cell_columns: bytes
+    cells: bytes
+    histograms: bytes
+
+
+def counts_record(counts: Counts) -> CountsRecord:
+    return CountsRecord(
+        pack(counts.keys),
+        pack(counts.sums),
+        pack(counts.cell_keys),
+        pack(counts.cell_columns),
+        pack(counts.cells),
+        histograms_to_bytes(counts.histograms),
+    )
+
+
+def counts_of(record: CountsRecord) -> Counts:
+    """Raises ValueError on columns that cannot be read."""
+    return Counts(
+        unpack(record.keys),
+        unpack(record.sums).reshape(-1, 3),
+        unpack(record.cell_keys),
+        unpack(record.cell_columns),
+        unpack(record.cells).reshape(-1, 4),
+        histograms_from_bytes(record.histograms),
+    )
+
+
+class TrialRecord(Record, frozen=True):
+    """Numbers of floating point are stored bit by bit: what is decided after a restore is what would have
+    been decided without."""
+
+    metrics: list[str]
+    """Names of rates, then of latencies, as the columns below go by them."""
+    stage: int
+    percent: float | None
+    baseline: str | None
+    panes: int
+    looks: int
+    warmup: list[int]
+    endpoints: list[str]
+    weight_keys: bytes
+    weights: bytes
+    sums: bytes
+    cells: bytes
+    histograms: list[bytes]
+    evidence: bytes
+    rate_scatter: bytes
+    tail_scatter: bytes
+    limits: bytes
+    typical: bytes
+    share_scatter: bytes
+
+
+def trial_record(trial: Trial) -> TrialRecord:
+    return TrialRecord(
+        _names(trial.measures),
+        trial.stage,
+        trial.percent,
+        None if trial.baseline is None else trial.baseline.value,
+        trial.panes,
+        trial.looks,
+        list(trial.warmup),
+        list(trial.endpoints),
+        pack(trial.weights.keys),
+        trial.weights.weights.tobytes(),
+        pack(trial.sums),
+        pack(trial.cells),
+        [histograms_to_bytes(one) for one in trial.histograms],
+        trial.evidence.tobytes(),
+        trial.rate_scatter.tobytes(),
+        trial.tail_scatter.tobytes(),
+        pack(trial.limits),
+        trial.typical.tobytes(),
+        trial.share_scatter.tobytes(),
+    )
+
+
+def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Trial | None:
+    """None when the analysis looks at other metrics by now: what it had seen says nothing of them.
+
+    Raises ValueError on a record that cannot be read.
+    """
+    if record.metrics != _names(measures):
+        return None
+    rates, quantiles = len(measures.rates), len(measures.latencies)
+    trial = Trial(analysis, measures, record.stage, record.percent)
+    trial.baseline = None if record.baseline is None else Baseline(record.baseline)
+    trial.panes, trial.looks, trial.warmup = record.panes, record.looks, list(record.warmup)
+    for endpoint in record.endpoints:
+        trial.stratum(endpoint)
+    count = len(record.endpoints)
+    trial.weights = StratumWeights(unpack(record.weight_keys), _floats(record.weights, -1))
+    trial.sums = unpack(record.sums).reshape(count, ARMS, 3)
+    trial.cells = unpack(record.cells).reshape(rates, count, ARMS, 4)
+    trial.histograms = [histograms_from_bytes(one) for one in record.histograms]
+    trial.evidence = _floats(record.evidence, EVIDENCE_ROWS, rates, count)
+    trial.rate_scatter = _floats(record.rate_scatter, SCATTER_ROWS, rates, count + 1)
+    trial.tail_scatter = _floats(record.tail_scatter, SCATTER_ROWS, quantiles, count + 1)
+    trial.limits = unpack(record.limits).reshape(quantiles, count)
+    trial.typical = _floats(record.typical, ARMS, count)
+    trial.share_scatter = _floats(record.share_scatter, 4)
+    return trial
+
+
+def _names(measures: Measures) -> list[str]:
+    return [m.name for m in (*measures.rates, *measures.latencies)]
+
+
+def _floats(data: bytes, *shape: int) -> NDArray[np.float64]:
+    return np.frombuffer(data, np.float64).reshape(shape).copy()

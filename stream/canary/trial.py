@@ -1,0 +1,193 @@
+"""One stage of one rollout under judgement: what both arms did since it began, by endpoint.
+
+Endpoints are strata: a row each. Panes are counted as they are decided; what comes late for a pane is counted
+with the next. All that is kept are sums, so that a trial is as large after a day as after a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.canary.cohorts import OTHER, Cohort
+from stream.canary.counts import Counts
+from stream.canary.design_effect import Scatter
+from stream.canary.strata import StratumWeights
+from stream.model.analysis import Analysis, Baseline, Metric
+from stream.sketch.histogram import HistogramSet
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+MAX_ENDPOINTS = 64
+"""Kept apart; the rest is one stratum, ``__other__``."""
+CANARY, BASELINE = 0, 1
+ARMS = 2
+EVIDENCE_ROWS = 8
+"""State of the test of a rate: four counts, and evidence on both sides of two edges."""
+SCATTER_ROWS = len(Scatter.__dataclass_fields__)
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The metrics of an analysis by what is counted for them."""
+
+    rates: tuple[Metric, ...]
+    """Errors and SLIs."""
+    columns: tuple[int, ...]
+    """Of each rate, its place among the columns of :class:`~stream.canary.cohorts.CohortBook`."""
+    latencies: tuple[Metric, ...]
+    quantiles: Floats
+    share: Metric | None
+
+    @classmethod
+    def of(cls, analysis: Analysis, column_of: dict[str, int]) -> Measures:
+        """``column_of``: by name of a metric that is a rate."""
+        rates = tuple(m for m in analysis.metrics if m.name in column_of)
+        latencies = tuple(m for m in analysis.metrics if m.quantile is not None)
+        share = next((m for m in analysis.metrics if m.name == "throughput"), None)
+        return cls(
+            rates,
+            tuple(column_of[m.name] for m in rates),
+            latencies,
+            np.array([m.quantile for m in latencies], np.float64),
+            share,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which cohorts are an arm: those on a track, and of a version if one is given."""
+
+    track: str
+    version: str | None = None
+    but_version: str | None = None
+    """Not of this one."""
+
+    def takes(self, cohort: Cohort) -> bool:
+        return (
+            cohort.track == self.track
+            and (self.version is None or cohort.version == self.version)
+            and (self.but_version is None or cohort.version != self.but_version)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pane:
+    """What one tick adds, by endpoint."""
+
+    sums: Ints
+    """[E, 2 arms, 3], columns as in :class:`~stream.canary.counts.Counts`, and so the others."""
+    cells: Ints
+    """[M, E, 2 arms, 4]"""
+    histograms: tuple[HistogramSet, HistogramSet]
+    """Keys are endpoints."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """``E`` endpoints, ``M`` rates, ``Q`` quantiles."""
+
+    analysis: Analysis
+    measures: Measures
+    endpoints: list[str] = field(default_factory=list)
+    stage: int = 0
+    """Its place among the stages of the analysis."""
+    percent: float | None = None
+    """Of the traffic, that the canary gets; None: nobody said."""
+    baseline: Baseline | None = None
+    """None: it was not seen yet which there is."""
+    panes: int = 0
+    """Decided since the stage began, without warm-up."""
+    looks: int = 0
+    warmup: list[int] = field(default_factory=lambda: [0, 0])
+    """Requests of each arm that were left out."""
+    weights: StratumWeights = field(default_factory=StratumWeights.none)
+    sums: Ints = field(default_factory=lambda: np.zeros((0, ARMS, 3), np.int64))
+    cells: Ints = field(init=False)
+    histograms: list[HistogramSet] = field(default_factory=lambda: [HistogramSet.empty()] * ARMS)
+    evidence: Floats = field(init=False)
+    """[8, M, E]"""
+    rate_scatter: Floats = field(init=False)
+    """[9, M, E + 1] of the endpoints, and first of all of them together; so ``tail_scatter``."""
+    tail_scatter: Floats = field(init=False)
+    limits: Ints = field(init=False)
+    """[Q, E] bucket above which a request is in the tail: the baseline's quantile before this pane."""
+    typical: Floats = field(default_factory=lambda: np.zeros((ARMS, 0)))
+    """[2, E] requests at which the quantiles' tests are sharpest: fixed when an endpoint is first seen."""
+    share_scatter: Floats = field(default_factory=lambda: np.zeros(4))
+    """Panes, Σ n_c²/n, Σ n_c, Σ n."""
+    _places: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rates, quantiles = len(self.measures.rates), len(self.measures.latencies)
+        self.cells = np.zeros((rates, 0, ARMS, 4), np.int64)
+        self.evidence = np.zeros((EVIDENCE_ROWS, rates, 0))
+        self.rate_scatter = np.zeros((SCATTER_ROWS, rates, 1))
+        self.tail_scatter = np.zeros((SCATTER_ROWS, quantiles, 1))
+        self.limits = np.zeros((quantiles, 0), np.int64)
+
+    def stratum(self, endpoint: str) -> int:
+        """Row of an endpoint; a new one if there is room."""
+        place = self._places.get(endpoint)
+        if place is None and len(self.endpoints) >= MAX_ENDPOINTS - 1:
+            endpoint = OTHER
+            place = self._places.get(endpoint)
+        if place is None:
+            place = self._places[endpoint] = len(self.endpoints)
+            self.endpoints.append(endpoint)
+            self._grow(1)
+        return place
+
+    def _grow(self, more: int) -> None:
+        def wider(array: NDArray[Any], axis: int, fill: float = 0) -> NDArray[Any]:
+            shape = list(array.shape)
+            shape[axis] = more
+            return np.concatenate([array, np.full(shape, fill, array.dtype)], axis=axis)
+
+        self.sums = wider(self.sums, 0)
+        self.cells = wider(self.cells, 1)
+        self.evidence = wider(self.evidence, 2)
+        self.rate_scatter = wider(self.rate_scatter, 2)
+        self.tail_scatter = wider(self.tail_scatter, 2)
+        self.limits = wider(self.limits, 1, UNKNOWN)
+        self.typical = wider(self.typical, 1)
+
+    def pane(self, counts: Counts, arms: Sequence[int], endpoints: Sequence[str]) -> Pane:
+        """``counts`` by cohort, and for each of its keys the arm and the endpoint."""
+        row = np.array([self.stratum(endpoint) for endpoint in endpoints], np.int64)
+        arm = np.array(arms, np.int64)
+        sums = np.zeros((len(self.endpoints), ARMS, 3), np.int64)
+        np.add.at(sums, (row, arm), counts.sums)
+        cells = np.zeros((len(self.measures.rates), len(self.endpoints), ARMS, 4), np.int64)
+        place = np.searchsorted(counts.keys, counts.cell_keys)
+        for m, column in enumerate(self.measures.columns):
+            mine = counts.cell_columns == column
+            at = place[mine]
+            np.add.at(cells[m], (row[at], arm[at]), counts.cells[mine])
+        of = np.searchsorted(counts.keys, counts.histograms.keys)
+        of_arm = arm[of]
+        canary, baseline = (
+            counts.histograms.select(of_arm == a).remap(row[of[of_arm == a]]) for a in (CANARY, BASELINE)
+        )
+        return Pane(sums, cells, (canary, baseline))
+
+    def add(self, pane: Pane) -> None:
+        """Count what is only summed up; the tests are ``look.py``'s."""
+        self.sums += pane.sums
+        self.cells += pane.cells
+        self.histograms = [
+            HistogramSet.merge([mine, more])
+            for mine, more in zip(self.histograms, pane.histograms, strict=True)
+        ]
+
+    @property
+    def requests(self) -> tuple[int, int]:
+        """(canary, baseline)."""
+        of_arm = self.sums[:, :, 0].sum(axis=0).tolist()
+        return of_arm[CANARY], of_arm[BASELINE]

@@ -1,0 +1,47 @@
+"""What else may be kept and decided beside a shard's SLOs, tick by tick: canary analyses are.
+
+An extension sees what stage one counted for it in the order in which the shard does, and decides at the same
+ticks; its state records are written in the same transactions. Evaluators do not import one another: the rooms
+above put them together (``pipeline.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
+
+from stream.wire.cohorts import Cohorts
+from stream.wire.signal import Signal
+
+Service = tuple[str, str]
+
+
+class Extension(Protocol):
+    """One for each shard."""
+
+    kinds: Collection[str]
+    """Of its state records."""
+
+    def observe(
+        self,
+        source: int,
+        cohorts: Cohorts | None,
+        grown: bool,
+        final: bool,
+        first_pane: int,
+        decided_s: int | None,
+    ) -> None:
+        """A partial of a source. ``grown``: it replaces the one before, of which it says all and more;
+        ``final``: nothing more comes of its chunk; what is before ``first_pane`` came too late."""
+
+    def at(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
+        """Decide a tick. ``frozen``: services that must not be deployed now."""
+
+    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """State records that differ from those stored."""
+
+    def restore(self, records: Mapping[bytes, bytes], decided_s: int | None) -> None:
+        """Take up what an earlier owner stored. Raises ValueError on what cannot be read."""
+
+    def reopen(self, source: int, cohorts: Cohorts | None) -> None:
+        """An open contribution that the counts already hold; after :meth:`restore`."""
