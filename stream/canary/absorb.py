@@ -37,11 +37,15 @@ def absorb(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
         return
     _rates(trials, panes)
     _tails(trials, panes)
-    for trial, pane in zip(trials, panes, strict=True):
+    for trial, pane in _both(trials, panes):
         _share(trial, pane)
         trial.add(pane)
         trial.panes += 1
     _know_tails(trials)
+
+
+def _both(trials: Sequence[Trial], panes: Sequence[Pane]) -> Iterator[tuple[Trial, Pane]]:
+    return zip(trials, panes, strict=True)
 
 
 def evidence_of(rows: Rows) -> Iterator[tuple[Ints, ErrorEvidence]]:
@@ -81,7 +85,7 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     rows = Rows.of_rates(trials)
     if not rows.metrics.any():
         return
-    block = [_numbers(pane.cells, pane.sums) for pane in panes]
+    block = [_numbers(pane.cells[: len(t.measures.rates)], pane.sums) for t, pane in _both(trials, panes)]
     columns = [np.concatenate([numbers[i].reshape(-1) for numbers in block]) for i in range(4)]
     after = np.zeros((EVIDENCE_ROWS, len(columns[0])))
     for mine, evidence in evidence_of(rows):
@@ -89,8 +93,8 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
         after[: len(found), mine] = found
     for trial, state in rows.split(after):
         trial.evidence = state
-    for trial, pane in zip(trials, panes, strict=True):
-        cells = _of_both(trial, pane.cells, trial.cells)
+    for trial, pane in _both(trials, panes):
+        cells = _of_both(trial, pane.cells, trial.cells)[: len(trial.measures.rates)]
         sums = _of_both(trial, pane.sums, trial.sums)
         trial.rate_scatter = _scattered(trial.rate_scatter, *_numbers(cells, sums))
 
@@ -110,7 +114,7 @@ def _scattered(scatter: Floats, *numbers: Floats) -> Floats:
 
 def _tails(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     """Requests above the limits: as rates, for the design effect of quantiles."""
-    for trial, pane in zip(trials, panes, strict=True):
+    for trial, pane in _both(trials, panes):
         if not len(trial.measures.latencies) or not trial.endpoints:
             continue
         baseline = pane.histograms[BASELINE]

@@ -108,6 +108,12 @@ class Counts:
             histograms,
         )
 
+    def take(self, places: Ints) -> Counts:
+        """The keys at ascending places."""
+        which = np.zeros(len(self.keys), np.bool_)
+        which[places] = True
+        return self.select(which)
+
     def remap(self, new_keys: Ints) -> Counts:
         """Under other keys, one for each; those that share a key are added up."""
         place = np.searchsorted(self.keys, self.cell_keys)

@@ -142,6 +142,7 @@ def put_together(
     *,
     weight: float = 1.0,
     critical: bool = False,
+    design_effect: float = 1.0,
 ) -> Measured:
     """One metric of one analysis: its comparisons by endpoint, and the endpoints' weights.
 
@@ -175,4 +176,5 @@ def put_together(
         weight,
         critical,
         endpoints[alone] if blamed else None,
+        design_effect,
     )

@@ -90,7 +90,7 @@ def _errors(canary: Arm, baseline: Arm) -> _Found:
     is_worse = p <= SIGNIFICANT and mine > theirs
     reason = f"{mine:.3%} errors against {theirs:.3%} (p = {p:.2g})"
     result = MetricResult(
-        *("error-rate", mine, theirs, canary.requests, float(canary.requests)),
+        *("error-rate", mine, theirs, float(canary.requests), float(baseline.requests)),
         *("high" if is_worse else "pass", reason, mine / theirs if theirs else None),
         p=p,
         threshold=SIGNIFICANT,
@@ -104,9 +104,9 @@ def _latency(canary: Arm, baseline: Arm) -> _Found:
     test = rank_test(canary.latencies, baseline.latencies)
     is_worse = test.p <= SIGNIFICANT and test.superiority > 0.5
     reason = f"a request of the canary is the slower one of two in {test.superiority:.1%} (p = {test.p:.2g})"
-    n = int(canary.latencies.sum())
+    numbers = float(canary.latencies.sum()), float(baseline.latencies.sum())
     result = MetricResult(
-        *("latency", test.superiority, 0.5, n, float(n), "high" if is_worse else "pass", reason),
+        *("latency", test.superiority, 0.5, *numbers, "high" if is_worse else "pass", reason),
         p=test.p,
         threshold=SIGNIFICANT,
     )
@@ -118,10 +118,10 @@ def _tail(canary: Arm, baseline: Arm) -> _Found:
         return None, None
     ratio = canary.p99_ms / baseline.p99_ms if baseline.p99_ms else None
     reason = f"p99 {canary.p99_ms:.4g} ms against {baseline.p99_ms:.4g} ms"
-    n = int(canary.latencies.sum())
+    numbers = float(canary.latencies.sum()), float(baseline.latencies.sum())
     is_worse = ratio is not None and ratio >= P99_WORSE
     result = MetricResult(
-        *("latency-p99", canary.p99_ms, baseline.p99_ms, n, float(n), "high" if is_worse else "pass", reason),
+        *("latency-p99", canary.p99_ms, baseline.p99_ms, *numbers, "high" if is_worse else "pass", reason),
         ratio,
     )
     if not is_worse or ratio is None:

@@ -260,6 +260,7 @@ def _together(trial: Trial, metric: Metric, compared: Compared, effect: Floats) 
         RateMargin(1 + float(metric.margin.pct) / 100, float(metric.margin.least) / (100 if is_rate else 1)),
         weight=float(metric.weight),
         critical=metric.critical,
+        design_effect=float(effect[some].max()),
     )
 
 
@@ -280,5 +281,5 @@ def _share(trial: Trial) -> Measured | None:
     )
     return put_together(
         metric.name, compared, np.ones(1), [""], threshold, RateMargin(1 + float(metric.margin.pct) / 100),
-        weight=float(metric.weight), critical=metric.critical,
+        weight=float(metric.weight), critical=metric.critical, design_effect=share_effect(trial),
     )  # fmt: skip

@@ -18,8 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, inf, log
+from math import exp, inf, isfinite, log
 
+from stream.canary.verdict import Interval, Judgement, MetricResult, Recommendation, Verdict
+
+LARGEST_LOG_E = 690.0
+"""e^690 is a number yet."""
 TWICE = 2.0
 """A harm of so many margins must have been visible for a pass at the end."""
 
@@ -30,16 +34,6 @@ class Standing(StrEnum):
     WORSE = "worse"
     WITHIN = "within"
     OPEN = "open"
-
-
-class Outcome(StrEnum):
-    """What is said of the whole canary."""
-
-    FAIL = "fail"
-    PASS = "pass"  # noqa: S105 no password
-    MARGINAL = "marginal"
-    INCONCLUSIVE = "inconclusive"
-    NODATA = "nodata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +62,8 @@ class Measured:
     weight: float = 1.0
     critical: bool = False
     worst_endpoint: str | None = None
+    design_effect: float = 1.0
+    """The largest of all endpoints."""
 
     @property
     def limit(self) -> float:
@@ -125,10 +121,36 @@ class Measured:
                 return f"{self.name} {change}: within the margin of {_change(self.limit)}"
         return f"{self.name} {change}: around the margin of {_change(self.limit)}; {self._still_hidden()}"
 
+    def result(self) -> MetricResult:
+        """As all methods report it."""
+        return MetricResult(
+            self.name,
+            self.canary,
+            self.baseline,
+            self.n_canary,
+            self.n_baseline,
+            self.standing.value,
+            self.reason,
+            _bounded(self.ratio),
+            Interval(self.lower if self.lower > 0 else None, _bounded(self.upper)),
+            e=exp(min(self.log_e, LARGEST_LOG_E)),
+            threshold=exp(min(self.log_threshold, LARGEST_LOG_E)),
+            design_effect=self.design_effect,
+            margin_ratio=_bounded(self.limit),
+            smallest_seen=_bounded(self.smallest_seen),
+            worst_endpoint=self.worst_endpoint,
+            weight=self.weight,
+            critical=self.critical,
+        )
+
     def _still_hidden(self) -> str:
         if self.smallest_seen == inf:
             return "too little to say from where on harm would have been seen"
         return f"harm from {_change(self.smallest_seen)} would have been seen"
+
+
+def _bounded(number: float) -> float | None:
+    return number if isfinite(number) else None
 
 
 def _change(ratio: float) -> str:
@@ -157,43 +179,49 @@ class Progress:
         return min(self.n_canary, self.n_baseline) >= self.least_events
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The whole canary at one look."""
-
-    outcome: Outcome
-    score: float
-    reason: str
-    final: bool
-    """Whether later looks of this stage can change it no more."""
-
-
-def judge(metrics: Sequence[Measured], progress: Progress) -> Said:
+def judge(metrics: Sequence[Measured], progress: Progress) -> Judgement:
     """The table above. A fail or a pass ends the stage."""
-    score = _score(metrics)
     over = progress.elapsed_s >= progress.longest_s
+
+    def said(verdict: Verdict, reason: str, final: bool = over) -> Judgement:
+        results = tuple(one.result() for one in metrics)
+        return Judgement(verdict, advice(verdict, over), reason, _score(metrics), results, final=final)
+
     if min(progress.n_canary, progress.n_baseline) == 0:
-        silent = "canary" if progress.n_canary == 0 else "baseline"
-        return Said(Outcome.NODATA, 0.0, f"the {silent} had no requests", final=over)
+        return said(
+            Verdict.NODATA, f"the {'canary' if progress.n_canary == 0 else 'baseline'} had no requests"
+        )
     if not progress.enough:
         few = (
-            f"{progress.n_canary} requests of the canary and {progress.n_baseline} of the baseline: "
-            f"{progress.least_events} of each are needed"
+            f"{progress.n_canary:,} requests of the canary and {progress.n_baseline:,} of the baseline: "
+            f"{progress.least_events:,} of each are needed"
         )
-        return Said(Outcome.INCONCLUSIVE, score, few, final=over)
+        return said(Verdict.INCONCLUSIVE, few)
     worse = [one for one in metrics if one.standing is Standing.WORSE]
     if worse:
-        return Said(Outcome.FAIL, score, "; ".join(one.reason for one in worse), final=True)
+        return said(Verdict.FAIL, "; ".join(one.reason for one in worse), final=True)
     still_open = [one for one in metrics if one.standing is Standing.OPEN]
+    if not metrics:
+        return said(Verdict.INCONCLUSIVE, "nothing was measured of any metric")
     if not still_open and progress.elapsed_s >= progress.shortest_s:
-        return Said(Outcome.PASS, score, "every metric is within its margin", final=True)
+        return said(Verdict.PASS, "every metric is within its margin", final=True)
     if not over:
-        return Said(Outcome.INCONCLUSIVE, score, _so_far(still_open), final=False)
+        return said(Verdict.INCONCLUSIVE, _so_far(still_open))
     hidden = [one for one in still_open if not one.would_have_shown]
     if hidden:
-        return Said(Outcome.MARGINAL, score, "; ".join(one.reason for one in hidden), final=True)
+        return said(Verdict.MARGINAL, "; ".join(one.reason for one in hidden), final=True)
     seen = "no harm was found, and twice the margin of every metric would have been seen"
-    return Said(Outcome.PASS, score, seen, final=True)
+    return said(Verdict.PASS, seen, final=True)
+
+
+def advice(verdict: Verdict, over: bool) -> Recommendation:
+    """What to do with the release; ``over``: the longest duration is."""
+    match verdict:
+        case Verdict.PASS:
+            return Recommendation.PROMOTE
+        case Verdict.FAIL:
+            return Recommendation.ROLLBACK
+    return Recommendation.PAUSE if over or verdict is Verdict.MARGINAL else Recommendation.CONTINUE
 
 
 def _so_far(still_open: Sequence[Measured]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.canary.case import Case
 from stream.canary.counts import Counts
 from stream.canary.strata import StratumWeights
-from stream.canary.trial import ARMS, EVIDENCE_ROWS, SCATTER_ROWS, Measures, Trial
+from stream.canary.trial import ARMS, EVIDENCE_ROWS, SCATTER_ROWS, Measures, Minute, Trial
+from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import Analysis, Baseline
 from stream.sketch.histogram_codec import histograms_from_bytes, histograms_to_bytes
 from stream.wire.columns import pack, unpack
@@ -46,6 +48,37 @@ def counts_of(record: CountsRecord) -> Counts:
     )
 
 
+class CohortRecord(Record, frozen=True):
+    namespace: str
+    service: str
+    endpoint: str
+    version: str
+    track: str
+
+
+class SaidRecord(Record, frozen=True):
+    """What was said of an analysis last."""
+
+    told: str
+    verdict: str | None
+    recommendation: str | None
+    reason: str
+
+
+def said_record(case: Case) -> SaidRecord:
+    said = case.said
+    if said is None:
+        return SaidRecord(case.told, None, None, "")
+    return SaidRecord(case.told, said.verdict.value, said.recommendation.value, said.reason)
+
+
+def restore_said(case: Case, record: SaidRecord) -> None:
+    case.told = record.told
+    if record.verdict is not None and record.recommendation is not None:
+        verdict, advice = Verdict(record.verdict), Recommendation(record.recommendation)
+        case.said = Judgement(verdict, advice, record.reason)
+
+
 class TrialRecord(Record, frozen=True):
     """Numbers of floating point are stored bit by bit: what is decided after a restore is what would have
     been decided without."""
@@ -70,6 +103,12 @@ class TrialRecord(Record, frozen=True):
     limits: bytes
     typical: bytes
     share_scatter: bytes
+    serial: int
+    seen: list[str]
+    minute_sums: bytes
+    minute_cells: bytes
+    minute_histograms: bytes
+    points: list[list[tuple[float | None, float | None]]]
 
 
 def trial_record(trial: Trial) -> TrialRecord:
@@ -93,6 +132,12 @@ def trial_record(trial: Trial) -> TrialRecord:
         pack(trial.limits),
         trial.typical.tobytes(),
         trial.share_scatter.tobytes(),
+        trial.serial,
+        sorted(trial.seen),
+        pack(trial.minute.sums),
+        pack(trial.minute.cells),
+        histograms_to_bytes(trial.minute.histograms),
+        list(trial.points),
     )
 
 
@@ -104,7 +149,7 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
     if record.metrics != _names(measures):
         return None
     rates, quantiles = len(measures.rates), len(measures.latencies)
-    trial = Trial(analysis, measures, record.stage, record.percent)
+    trial = Trial(analysis, measures, stage=record.stage, percent=record.percent)
     trial.baseline = None if record.baseline is None else Baseline(record.baseline)
     trial.panes, trial.looks, trial.warmup = record.panes, record.looks, list(record.warmup)
     for endpoint in record.endpoints:
@@ -112,7 +157,8 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
     count = len(record.endpoints)
     trial.weights = StratumWeights(unpack(record.weight_keys), _floats(record.weights, -1))
     trial.sums = unpack(record.sums).reshape(count, ARMS, 3)
-    trial.cells = unpack(record.cells).reshape(rates, count, ARMS, 4)
+    columns = len(measures.columns)
+    trial.cells = unpack(record.cells).reshape(columns, count, ARMS, 4)
     trial.histograms = [histograms_from_bytes(one) for one in record.histograms]
     trial.evidence = _floats(record.evidence, EVIDENCE_ROWS, rates, count)
     trial.rate_scatter = _floats(record.rate_scatter, SCATTER_ROWS, rates, count + 1)
@@ -120,11 +166,20 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
     trial.limits = unpack(record.limits).reshape(quantiles, count)
     trial.typical = _floats(record.typical, ARMS, count)
     trial.share_scatter = _floats(record.share_scatter, 4)
+    trial.serial, trial.seen = record.serial, {Baseline(kind) for kind in record.seen}
+    trial.minute = Minute(
+        unpack(record.minute_sums).reshape(ARMS, 3),
+        unpack(record.minute_cells).reshape(columns, ARMS, 4),
+        histograms_from_bytes(record.minute_histograms),
+    )
+    trial.points = list(record.points)
     return trial
 
 
 def _names(measures: Measures) -> list[str]:
-    return [m.name for m in (*measures.rates, *measures.latencies)]
+    """What the columns of a record go by: metrics, and the SLOs' columns."""
+    columns = [f"{slo.name}|{slo.column}" for slo in measures.slos]
+    return [*(m.name for m in (*measures.rates, *measures.latencies)), *columns]
 
 
 def _floats(data: bytes, *shape: int) -> NDArray[np.float64]:

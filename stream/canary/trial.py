@@ -6,18 +6,18 @@ with the next. All that is kept are sums, so that a trial is as large after a da
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.canary.cohorts import OTHER, Cohort
+from stream.canary.cohorts import OTHER
 from stream.canary.counts import Counts
 from stream.canary.design_effect import Scatter
 from stream.canary.strata import StratumWeights
-from stream.model.analysis import Analysis, Baseline, Metric
+from stream.model.analysis import ERROR_COLUMN, ERROR_RATE, SLO_PREFIX, THROUGHPUT, Analysis, Baseline, Metric
 from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
@@ -34,46 +34,42 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceSlo:
+    """An SLO of an analysed service: by which column requests are judged, and how many must be good."""
+
+    name: str
+    column: str
+    target_pct: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measures:
     """The metrics of an analysis by what is counted for them."""
 
     rates: tuple[Metric, ...]
     """Errors and SLIs."""
     columns: tuple[int, ...]
-    """Of each rate, its place among the columns of :class:`~stream.canary.cohorts.CohortBook`."""
+    """Of each rate, and then of each SLO, its place among the columns of
+    :class:`~stream.canary.cohorts.CohortBook`. The SLOs' are reported, and not tested."""
+    slos: tuple[ServiceSlo, ...]
     latencies: tuple[Metric, ...]
     quantiles: Floats
     share: Metric | None
 
     @classmethod
-    def of(cls, analysis: Analysis, column_of: dict[str, int]) -> Measures:
-        """``column_of``: by name of a metric that is a rate."""
-        rates = tuple(m for m in analysis.metrics if m.name in column_of)
+    def of(cls, analysis: Analysis, slos: Sequence[ServiceSlo], column_of: Mapping[str, int]) -> Measures:
+        """``slos``: of the service; ``column_of``: by name of a column, its place."""
+        names = {ERROR_RATE: ERROR_COLUMN, **{SLO_PREFIX + slo.name: slo.column for slo in slos}}
+        rates = tuple(m for m in analysis.metrics if m.name in names)
         latencies = tuple(m for m in analysis.metrics if m.quantile is not None)
-        share = next((m for m in analysis.metrics if m.name == "throughput"), None)
+        share = next((m for m in analysis.metrics if m.name == THROUGHPUT), None)
         return cls(
             rates,
-            tuple(column_of[m.name] for m in rates),
+            tuple(column_of[c] for c in [*(names[m.name] for m in rates), *(s.column for s in slos)]),
+            tuple(slos),
             latencies,
             np.array([m.quantile for m in latencies], np.float64),
             share,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """Which cohorts are an arm: those on a track, and of a version if one is given."""
-
-    track: str
-    version: str | None = None
-    but_version: str | None = None
-    """Not of this one."""
-
-    def takes(self, cohort: Cohort) -> bool:
-        return (
-            cohort.track == self.track
-            and (self.version is None or cohort.version == self.version)
-            and (self.but_version is None or cohort.version != self.but_version)
         )
 
 
@@ -84,22 +80,51 @@ class Pane:
     sums: Ints
     """[E, 2 arms, 3], columns as in :class:`~stream.canary.counts.Counts`, and so the others."""
     cells: Ints
-    """[M, E, 2 arms, 4]"""
+    """[M + S, E, 2 arms, 4]"""
     histograms: tuple[HistogramSet, HistogramSet]
     """Keys are endpoints."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Minute:
+    """The panes since the last whole minute, endpoints together."""
+
+    sums: Ints
+    """[2, 3]"""
+    cells: Ints
+    """[M + S, 2, 4]"""
+    histograms: HistogramSet
+    """Keys are arms."""
+
+    @classmethod
+    def empty(cls, columns: int) -> Minute:
+        sums, cells = np.zeros((ARMS, 3), np.int64), np.zeros((columns, ARMS, 4), np.int64)
+        return cls(sums, cells, HistogramSet.empty())
+
+    def plus(self, pane: Pane) -> Minute:
+        arms = [one.remap(np.full(len(one), arm)) for arm, one in enumerate(pane.histograms)]
+        return Minute(
+            self.sums + pane.sums.sum(axis=0),
+            self.cells + pane.cells.sum(axis=1),
+            HistogramSet.merge([self.histograms, *arms]),
+        )
+
+
 @dataclass(slots=True)
 class Trial:
-    """``E`` endpoints, ``M`` rates, ``Q`` quantiles."""
+    """``E`` endpoints, ``M`` rates, ``S`` SLOs, ``Q`` quantiles."""
 
     analysis: Analysis
     measures: Measures
     endpoints: list[str] = field(default_factory=list)
+    serial: int = 0
+    """Of the rollout's stage."""
     stage: int = 0
     """Its place among the stages of the analysis."""
     percent: float | None = None
     """Of the traffic, that the canary gets; None: nobody said."""
+    seen: set[Baseline] = field(default_factory=set)
+    """Baselines that had requests since the stage began."""
     baseline: Baseline | None = None
     """None: it was not seen yet which there is."""
     panes: int = 0
@@ -122,15 +147,19 @@ class Trial:
     """[2, E] requests at which the quantiles' tests are sharpest: fixed when an endpoint is first seen."""
     share_scatter: Floats = field(default_factory=lambda: np.zeros(4))
     """Panes, Σ n_c²/n, Σ n_c, Σ n."""
+    minute: Minute = field(init=False)
+    points: list[list[tuple[float | None, float | None]]] = field(default_factory=list)
+    """By whole minute: (canary, baseline) of each metric of the analysis."""
     _places: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rates, quantiles = len(self.measures.rates), len(self.measures.latencies)
-        self.cells = np.zeros((rates, 0, ARMS, 4), np.int64)
+        self.cells = np.zeros((len(self.measures.columns), 0, ARMS, 4), np.int64)
         self.evidence = np.zeros((EVIDENCE_ROWS, rates, 0))
         self.rate_scatter = np.zeros((SCATTER_ROWS, rates, 1))
         self.tail_scatter = np.zeros((SCATTER_ROWS, quantiles, 1))
         self.limits = np.zeros((quantiles, 0), np.int64)
+        self.minute = Minute.empty(len(self.measures.columns))
 
     def stratum(self, endpoint: str) -> int:
         """Row of an endpoint; a new one if there is room."""
@@ -160,11 +189,13 @@ class Trial:
 
     def pane(self, counts: Counts, arms: Sequence[int], endpoints: Sequence[str]) -> Pane:
         """``counts`` by cohort, and for each of its keys the arm and the endpoint."""
-        row = np.array([self.stratum(endpoint) for endpoint in endpoints], np.int64)
+        # Rows are given out by name: what is decided must not depend on how cohorts came to their numbers.
+        rows = {endpoint: self.stratum(endpoint) for endpoint in sorted(set(endpoints))}
+        row = np.array([rows[endpoint] for endpoint in endpoints], np.int64)
         arm = np.array(arms, np.int64)
         sums = np.zeros((len(self.endpoints), ARMS, 3), np.int64)
         np.add.at(sums, (row, arm), counts.sums)
-        cells = np.zeros((len(self.measures.rates), len(self.endpoints), ARMS, 4), np.int64)
+        cells = np.zeros((len(self.measures.columns), len(self.endpoints), ARMS, 4), np.int64)
         place = np.searchsorted(counts.keys, counts.cell_keys)
         for m, column in enumerate(self.measures.columns):
             mine = counts.cell_columns == column
@@ -179,6 +210,7 @@ class Trial:
 
     def add(self, pane: Pane) -> None:
         """Count what is only summed up; the tests are ``look.py``'s."""
+        self.minute = self.minute.plus(pane)
         self.sums += pane.sums
         self.cells += pane.cells
         self.histograms = [

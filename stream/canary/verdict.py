@@ -28,28 +28,41 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """One metric of both arms. ``ratio`` and ``interval`` are the canary's value over the baseline's; None
-    where that says nothing, as with a baseline of zero."""
+    """One metric of both arms. ``ratio`` and ``interval`` are the canary's value over the baseline's. None is
+    what a number cannot say, as of a baseline of zero."""
 
     name: str
     canary: float | None
     baseline: float | None
-    n: int
-    """Requests of the canary that the metric rests on."""
-    effective_n: float
+    n: float
+    """Requests of the canary that the metric rests on; effective ones, if they were sampled or came in
+    bursts."""
+    n_baseline: float
     classification: str
     reason: str
     ratio: float | None = None
     interval: Interval | None = None
+    """At all looks, each end wrong with probability α of the metric at most. An end that is None has no
+    bound."""
     p: float | None = None
+    e: float | None = None
+    """Evidence that the metric is worse than its margin allows; at most 10³⁰⁰."""
     threshold: float | None = None
-    """``p`` at or below it is significant."""
+    """``p`` at or below it is significant; ``e`` at or above."""
+    design_effect: float | None = None
+    margin_ratio: float | None = None
+    """The largest ratio that is no harm."""
+    smallest_seen: float | None = None
+    """The smallest ratio that would have been called worse by now: the power of the test."""
+    worst_endpoint: str | None = None
+    weight: float = 1.0
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +82,5 @@ class Judgement:
     """0 to 100; None where the method has none."""
     metrics: tuple[MetricResult, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
+    final: bool = True
+    """Whether later looks cannot change it."""

@@ -8,6 +8,10 @@ from enum import StrEnum
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 LATENCY_METRICS = tuple(f"latency-{name}" for name in QUANTILES)
+ERROR_RATE = "error-rate"
+THROUGHPUT = "throughput"
+ERROR_COLUMN = "availability"
+"""The SLI column of errors by the default rule: an availability without criteria."""
 SLO_PREFIX = "slo/"
 """``slo/payment-up``: the share of an SLO's events that are bad."""
 

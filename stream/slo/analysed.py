@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from stream.model.analysis import Analysis
+from stream.model.analysis import ERROR_COLUMN, Analysis
 from stream.model.objective import Availability, Objective, Sli
 from stream.slo.catalog import glob_pattern
 from stream.slo.sli import column_name
@@ -16,7 +16,7 @@ from stream.wire.frame import SeriesKey
 
 ERRORS = Availability()
 """Errors by the default rule: ``ok``, else status codes."""
-ERROR_COLUMN = column_name(ERRORS)
+assert column_name(ERRORS) == ERROR_COLUMN
 
 Service = tuple[str, str]
 

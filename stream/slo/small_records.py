@@ -12,13 +12,13 @@ from stream.model.objective import Calendar
 from stream.slo.evaluator import rule_key
 from stream.slo.registry import Rows
 from stream.slo.shard import Shard
-from stream.slo.stored import Place, Stored
 from stream.window.limbs import WIDTH
 from stream.window.sums import PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack
 from stream.wire.frame import SeriesKey
 from stream.wire.state import encode
+from stream.wire.stored import Place, Stored
 from stream.wire.tally import EndpointKey
 
 Pair = tuple[SeriesKey, str, Rows | None]

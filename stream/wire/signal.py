@@ -53,6 +53,8 @@ _TABLE = (
     SignalTopic("slo-budgets", "burngate.budget/v1", "burngate.budget.v1", True),
     SignalTopic("deploy-freezes", "burngate.freeze/v1", "burngate.freeze.v1", True),
     SignalTopic("deploy-rollbacks", "burngate.rollback/v1", "burngate.rollback.v1", False),
+    SignalTopic("canary-verdicts", "burngate.canary/v1", "burngate.canary.v1", True),
+    SignalTopic("rollout-status", "burngate.rollout/v1", "burngate.rollout.v1", True),
     SignalTopic("latency-percentiles", "burngate.percentiles/v1", "burngate.percentiles.v1", True),
     SignalTopic("dead-letters", "burngate.deadletter/v1", "burngate.deadletter.v1", False),
 )

@@ -74,7 +74,7 @@ MARGINS = st.sampled_from(
     st.integers(0, 12),
     st.integers(1, 12),
     st.floats(0.01, 0.9),
-    st.floats(0, 1),
+    st.floats(0, 1).map(lambda part: part if part > 1e-9 else 0.0),  # scipy overflows at tinier ones
 )
 @settings(max_examples=150, deadline=None)
 def test_of_rates_within_each_edge_no_block_is_expected_to_gain(

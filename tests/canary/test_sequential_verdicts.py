@@ -7,7 +7,8 @@ from math import inf, log
 
 import pytest
 
-from stream.canary.sequential import Measured, Outcome, Progress, Standing, judge, p_value
+from stream.canary.sequential import Measured, Progress, Standing, judge, p_value
+from stream.canary.verdict import Verdict
 
 P99 = Measured(
     "latency-p99",
@@ -42,14 +43,14 @@ def blind(one: Measured) -> Measured:
 
 
 def test_every_metric_within_its_margin_passes_once_the_shortest_duration_is_over() -> None:
-    assert judge([P99, ERRORS], HALFWAY).outcome is Outcome.PASS
+    assert judge([P99, ERRORS], HALFWAY).verdict is Verdict.PASS
     early = judge([P99, ERRORS], replace(HALFWAY, elapsed_s=290))
-    assert (early.outcome, early.final) == (Outcome.INCONCLUSIVE, False)
+    assert (early.verdict, early.final) == (Verdict.INCONCLUSIVE, False)
 
 
 def test_one_worse_metric_fails_at_once() -> None:
     said = judge([P99, worse(ERRORS)], replace(HALFWAY, elapsed_s=60))
-    assert (said.outcome, said.final) == (Outcome.FAIL, True)
+    assert (said.verdict, said.final) == (Verdict.FAIL, True)
     assert (
         said.reason
         == "error-rate 0.01 against 0.01, +40.0 % [+20.0 %, +70.0 %]: beyond the margin of +50.0 %"
@@ -57,24 +58,24 @@ def test_one_worse_metric_fails_at_once() -> None:
 
 
 def test_while_a_metric_is_open_nothing_is_said() -> None:
-    assert judge([unclear(P99)], HALFWAY).outcome is Outcome.INCONCLUSIVE
+    assert judge([unclear(P99)], HALFWAY).verdict is Verdict.INCONCLUSIVE
 
 
 def test_at_the_end_no_harm_passes_only_if_twice_the_margin_would_have_been_seen() -> None:
     assert unclear(P99).smallest_seen == pytest.approx(1.15 * 1.05 / 0.99)
-    assert judge([unclear(P99)], OVER).outcome is Outcome.PASS
+    assert judge([unclear(P99)], OVER).verdict is Verdict.PASS
     said = judge([blind(P99)], OVER)
-    assert (said.outcome, said.final) == (Outcome.MARGINAL, True)
+    assert (said.verdict, said.final) == (Verdict.MARGINAL, True)
     assert "harm from +101.3 % would have been seen" in said.reason
 
 
 def test_too_little_data_is_never_a_pass() -> None:
     for progress in (HALFWAY, OVER):
         said = judge([P99], replace(progress, n_canary=99))
-        assert said.outcome is Outcome.INCONCLUSIVE
+        assert said.verdict is Verdict.INCONCLUSIVE
         assert said.final == (progress is OVER)
         assert said.reason.startswith("99 requests of the canary")
-        assert judge([P99], replace(progress, n_canary=0)).outcome is Outcome.NODATA
+        assert judge([P99], replace(progress, n_canary=0)).verdict is Verdict.NODATA
         assert judge([P99], replace(progress, n_baseline=0)).reason == "the baseline had no requests"
 
 
@@ -87,10 +88,10 @@ def test_a_floor_widens_the_margin_of_a_small_value() -> None:
 def test_a_baseline_without_errors_is_no_silent_pass() -> None:
     none = replace(ERRORS, baseline=0.0, canary=0.0, ratio=1.0, lower=0.0, upper=inf, within=False, log_e=0.0)
     assert none.standing is Standing.OPEN
-    assert judge([none], OVER).outcome is Outcome.MARGINAL
-    assert judge([replace(none, within=True)], OVER).outcome is Outcome.PASS
+    assert judge([none], OVER).verdict is Verdict.MARGINAL
+    assert judge([replace(none, within=True)], OVER).verdict is Verdict.PASS
     many = replace(none, canary=0.02, log_e=9.0, ratio=inf)
-    assert judge([many], HALFWAY).outcome is Outcome.FAIL
+    assert judge([many], HALFWAY).verdict is Verdict.FAIL
     assert many.reason.startswith("error-rate 0.02 against 0, ∞")
 
 
