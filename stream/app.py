@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sized
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from stream.agents.ingest import Ingest
 from stream.agents.rules import Rules
 from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
 from stream.agents.windows import Windows
-from stream.config import load_objectives
+from stream.config import load_rules
 from stream.errors import ConfigError, UserError
 from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers, what_is_wrong
@@ -36,9 +36,11 @@ from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
 from stream.kafka.topics import Admin, Topics, declare_topics
 from stream.logs import set_up_logging
+from stream.model.ruleset import Ruleset
 from stream.model.stats import Stats
 from stream.settings import Settings
 from stream.slo.reached import Resumption, memory, resumptions
+from stream.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,10 @@ CONTACT_CHECK_S = 1.0
 def run_worker(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Raises UserError for what ends it otherwise."""
     set_up_logging(settings.log_format, settings.log_level)
-    objectives = load_objectives(settings.slos)
-    log.info("%s from %s", _slos(objectives), ", ".join(map(str, settings.slos)))
+    rules = load_rules(settings.slos)
+    log.info("%s from %s", _told(rules), ", ".join(map(str, settings.slos)))
     _settle_in()
-    asyncio.run(Worker(settings, Rules(objectives, settings.partitions, settings.max_series)).run())
+    asyncio.run(Worker(settings, Rules(rules, settings.partitions, settings.max_series)).run())
     return 0
 
 
@@ -190,18 +192,18 @@ class Worker:
                 continue
             seen = now
             try:
-                objectives = load_objectives(self.settings.slos)
+                rules = load_rules(self.settings.slos)
             except UserError as error:
                 self.stats.slo_files_valid = False
                 kind = "invalid" if isinstance(error, ConfigError) else "unreadable"
                 log.error("the changed SLO files are %s, the old ones stay in use:\n%s", kind, error)
                 continue
-            if objectives != self.rules.catalog.objectives:
-                self.rules.replace(objectives)
+            if rules != self.rules.ruleset:
+                self.rules.replace(rules)
                 await self.windows.reload(self.app.consumer)
-                log.info("%s in use after a change of the files", _slos(objectives))
+                log.info("%s in use after a change of the files", _told(rules))
             elif not self.stats.slo_files_valid:
-                log.info("the SLO files are good again, and say what is in use: %s", _slos(objectives))
+                log.info("the SLO files are good again, and say what is in use: %s", _told(rules))
             self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
 
     async def _watch_progress(self, stop: asyncio.Event) -> None:
@@ -302,8 +304,11 @@ async def _delete(admin: Admin, tp: TP, offset: int) -> None:
     await admin.delete_records(tp.topic, tp.partition, offset)
 
 
-def _slos(objectives: Sized) -> str:
-    return f"{len(objectives)} SLO{'' if len(objectives) == 1 else 's'}"
+def _told(rules: Ruleset) -> str:
+    slos = counted(len(rules.objectives), "SLO")
+    if not rules.analyses:
+        return slos
+    return f"{slos} and {counted(len(rules.analyses), 'canary analysis', 'canary analyses')}"
 
 
 def _fingerprint(paths: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:

@@ -13,10 +13,15 @@ from datetime import timedelta
 
 import numpy as np
 
+from stream.canary.book import CanaryBook
+from stream.canary.trial import ServiceSlo
+from stream.model.analysis import Analysis
 from stream.model.objective import PANE_S, Objective
 from stream.slo.catalog import Catalog
+from stream.slo.cohorts import cohorts
 from stream.slo.lexicon import Lexicon
 from stream.slo.shard import Shard
+from stream.slo.sli import column_name
 from stream.slo.tally import tally
 from stream.window.panes import PANE_MS, tick_at_or_before
 from stream.window.upsert import Span
@@ -29,6 +34,16 @@ ALLOWED_LATENESS = timedelta(seconds=5)
 MAX_SERIES = 100_000
 
 
+def canary_book(catalog: Catalog) -> CanaryBook:
+    """The canary analyses of a shard, beside its SLOs."""
+    slos: dict[tuple[str, str], list[ServiceSlo]] = {}
+    for o in catalog.objectives:
+        named = ServiceSlo(o.name, column_name(o.sli), float(o.target_pct))
+        slos.setdefault((o.namespace, o.service), []).append(named)
+    analysed = {(a.namespace, a.service) for a in catalog.analyses}
+    return CanaryBook(catalog.analyses, {service: slos.get(service, []) for service in sorted(analysed)})
+
+
 class Feed:
     """The whole job for one ordered stream of events: one source partition, one shard, no wall clock."""
 
@@ -37,9 +52,11 @@ class Feed:
         objectives: Sequence[Objective],
         allowed_lateness: timedelta = ALLOWED_LATENESS,
         max_series: int = MAX_SERIES,
+        analyses: Sequence[Analysis] = (),
     ) -> None:
-        catalog = Catalog(objectives)
-        self.shard = Shard(catalog, max_series)
+        catalog = Catalog(objectives, analyses=analyses)
+        self.canaries = canary_book(catalog)
+        self.shard = Shard(catalog, max_series, [self.canaries])
         self.lateness_ms = allowed_lateness // timedelta(milliseconds=1)
         self.largest_ms: int | None = None
         self.events = 0
@@ -90,7 +107,9 @@ class Feed:
         counted, _ = tally(kept, self._lexicon.judge)
         self.unmatched += len(kept) - int(counted.entry_events.sum())
         self.strangers.update(dict.fromkeys(self._lexicon.judge.strangers))
-        self.shard.observe(0, span, counted, watermark_ms)
+        judge = self._lexicon.cohort_judge
+        compared = None if judge is None else cohorts(kept, judge)[0]
+        self.shard.observe(0, span, counted, watermark_ms, compared)
         self.largest_ms = largest_ms if self.largest_ms is None else max(self.largest_ms, largest_ms)
         yield from self.shard.advance(self.largest_ms - self.lateness_ms)
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stream.config import load_objectives
+from stream.config import load_rules
 from stream.errors import UsageError
 from stream.inputs import Block, blocks, check_inputs
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
@@ -98,7 +98,8 @@ def replay(
     max_series: int = MAX_SERIES,
 ) -> Summary:
     """As :func:`run`, and returns the summary instead of printing it."""
-    feed = Feed(load_objectives(slos), allowed_lateness, max_series)
+    rules = load_rules(slos)
+    feed = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses)
     check_inputs(inputs)
     _check_not_overwritten(inputs, output)
     summary, started = Summary(), time.perf_counter()

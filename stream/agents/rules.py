@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from stream.model.objective import Objective
+from stream.model.ruleset import Ruleset
 from stream.slo.catalog import Catalog
 from stream.slo.lexicon import MAX_SERIES, Lexicon
 
 
 class Rules:
-    """What the objectives in force mean for stage one (``lexicon``) and stage two (``catalog``)."""
+    """What the rules in force mean for stage one (``lexicon``) and stage two (``catalog``)."""
 
-    def __init__(
-        self, objectives: Sequence[Objective], partitions: int, max_series: int = MAX_SERIES
-    ) -> None:
+    def __init__(self, ruleset: Ruleset, partitions: int, max_series: int = MAX_SERIES) -> None:
         self.partitions = partitions
         self.max_series = max_series
-        self.replace(objectives)
+        self.replace(ruleset)
 
-    def replace(self, objectives: Sequence[Objective]) -> None:
-        self.catalog = Catalog(objectives)
+    def replace(self, ruleset: Ruleset) -> None:
+        self.ruleset = ruleset
+        self.catalog = Catalog(ruleset.objectives, analyses=ruleset.analyses)
         self._lexicon = Lexicon(self.catalog, self.partitions, self.max_series)
 
     @property

@@ -24,6 +24,7 @@ from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.state import Held, StateStore
 from stream.model.stats import LatencyReading, Stats
+from stream.pipeline import canary_book
 from stream.slo.catalog import Catalog
 from stream.slo.keeper import Keeper
 from stream.slo.readings import latency_reading, readings
@@ -151,7 +152,9 @@ class Windows:
     async def _restore(self, tp: TP, held: Held) -> Keeper:
         catalog = self._catalog_of(tp)
         try:
-            return await _aside(lambda: Keeper(catalog, self.max_series, held.records))
+            return await _aside(
+                lambda: Keeper(catalog, self.max_series, held.records, [canary_book(catalog)])
+            )
         except ValueError as error:
             await held.release()
             raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error

@@ -23,7 +23,7 @@ from stream.canary.past import Past
 from stream.canary.points import points
 from stream.canary.rollout import Phase, Rollout
 from stream.canary.sequential import Progress
-from stream.canary.snapshot import KINDS, StoredBook
+from stream.canary.snapshot import StoredBook
 from stream.canary.trial import BASELINE, CANARY, Measures, Minute, Pane, ServiceSlo, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import ERROR_COLUMN, Analysis, Baseline, Method
@@ -94,8 +94,6 @@ class CanaryBook:
         return case is not None and case.rollout.announce(event)
 
     # state
-
-    kinds = KINDS
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """State records that differ from those stored; None: to be deleted."""

@@ -28,8 +28,6 @@ from stream.model.objective import PANE_S
 from stream.wire.state import decode, encode, key, parse_key
 from stream.wire.stored import Stored
 
-KINDS = ("cohort", "cohort-pane", "cohort-past", "rollout", "trial", "canary-said")
-
 
 class Book(Protocol):
     """What of a :class:`~stream.canary.book.CanaryBook` is kept."""

@@ -20,6 +20,7 @@ from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
 from stream.model.objective import Objective
+from stream.model.ruleset import Ruleset
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file: some ten thousand SLOs."""
@@ -64,7 +65,12 @@ class MissingPathsError(UsageError):
 
 
 def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
-    """The objectives of files and directories, in order of files, then of documents.
+    """As :func:`load_rules`: the objectives alone."""
+    return load_rules(paths).objectives
+
+
+def load_rules(paths: Sequence[Path]) -> Ruleset:
+    """What files and directories say, in order of files, then of documents.
 
     Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all, and
     :class:`MissingPathsError` for paths that do not exist.
@@ -72,7 +78,7 @@ def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
     report = check_paths(paths)
     if report.problems:
         raise ConfigError(report.problems)
-    return report.objectives
+    return Ruleset(report.objectives, report.analyses)
 
 
 def check_paths(paths: Sequence[Path]) -> Report:
@@ -84,6 +90,7 @@ def check_paths(paths: Sequence[Path]) -> Report:
     for path in paths:
         reader.read(path)
     reader.check_slos_of_analyses()
+    reader.check_one_analysis_a_service()
     if not reader.located and not reader.problems:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
@@ -157,6 +164,20 @@ class _Reader:
         if first != here:
             message = f"the {noun} {printable(str(reading.identity))} is already defined at {first}"
             problems.add(mark, "metadata.name", message)
+
+    def check_one_analysis_a_service(self) -> None:
+        """Verdicts go by the service: two analyses of one would speak over each other."""
+        first: dict[tuple[str, str], Located] = {}
+        for found in self.located:
+            if not isinstance(found.meaning, Analysis):
+                continue
+            service = found.meaning.namespace, found.meaning.service
+            before = first.setdefault(service, found)
+            if before is not found:
+                where = f"{before.file}:{before.line}:{before.column}"
+                message = f"{printable(found.meaning.service_key)} is already analysed by the one at {where}"
+                place = found.file, found.line, found.column
+                self.problems.append(Problem(*place, "spec.service", message))
 
     def check_slos_of_analyses(self) -> None:
         """Every SLO that an analysis names must be one of its service, in whatever file."""

@@ -19,9 +19,6 @@ Service = tuple[str, str]
 class Extension(Protocol):
     """One for each shard."""
 
-    kinds: Collection[str]
-    """Of its state records."""
-
     def observe(
         self,
         source: int,

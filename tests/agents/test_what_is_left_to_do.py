@@ -15,6 +15,7 @@ from stream.agents.watchdog import Watchdog
 from stream.errors import StalledError
 from stream.kafka.fetching import Progress
 from stream.kafka.sender import Sender
+from stream.model.ruleset import Ruleset
 from stream.model.stats import Stats
 from stream.slo.intake import Intake
 from stream.slo.reached import Resumption
@@ -39,7 +40,7 @@ async def _nothing_known() -> Mapping[int, Resumption | None]:
 def ingest() -> Ingest:
     topics, sender = ("request-events", "app-partials", "dead-letters"), cast(Any, None)
     return Ingest(
-        "app", topics, cast(Sender, sender), Rules([], 1), Stats(), 5_000, "earliest", _nothing_known
+        "app", topics, cast(Sender, sender), Rules(Ruleset(), 1), Stats(), 5_000, "earliest", _nothing_known
     )
 
 

@@ -1,0 +1,14 @@
+"""All that configuration files say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.model.analysis import Analysis
+from stream.model.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    objectives: tuple[Objective, ...] = ()
+    analyses: tuple[Analysis, ...] = ()
