@@ -61,7 +61,7 @@ class Feed:
         self.largest_ms: int | None = None
         self.events = 0
         self.unmatched = 0
-        """Events of services that have no SLO."""
+        """Events of services for which there is no rule."""
         self.strangers: dict[tuple[str, str], None] = {}
         """(namespace, service) of the first of them."""
         self._lexicon = Lexicon(catalog, max_series=max_series)
@@ -105,7 +105,7 @@ class Feed:
         self.events += len(frame)
         kept = self._without_too_late(frame, watermark_ms)
         counted, _ = tally(kept, self._lexicon.judge)
-        self.unmatched += len(kept) - int(counted.entry_events.sum())
+        self.unmatched += self._lexicon.judge.strange(kept)
         self.strangers.update(dict.fromkeys(self._lexicon.judge.strangers))
         judge = self._lexicon.cohort_judge
         compared = None if judge is None else cohorts(kept, judge)[0]

@@ -11,6 +11,7 @@ from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
 from stream.model.objective import Calendar, Latency, Objective
+from stream.words import counted
 
 
 def render_text(report: Report) -> str:
@@ -27,13 +28,13 @@ def render_missing(paths: Sequence[Path]) -> dict[str, object]:
 
 def summary_line(report: Report) -> str:
     """How many problems, SLOs and files: ``2 problems in 1 of 3 files``."""
-    files = _counted(len(report.files), "file")
+    files = counted(len(report.files), "file")
     if not report.problems:
-        kinds = [_counted(len(report.objectives), "SLO")]
+        kinds = [counted(len(report.objectives), "SLO")]
         if report.analyses:
-            kinds.append(_counted(len(report.analyses), "canary analysis", "canary analyses"))
+            kinds.append(counted(len(report.analyses), "canary analysis", "canary analyses"))
         return f"{' and '.join(kinds)} in {files}, no problem"
-    problems = _counted(len(report.problems), "problem")
+    problems = counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
     if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
         return f"{problems}; {files} read"
@@ -97,7 +98,7 @@ def _line(found: Located) -> str:
 
 
 def _analysis_line(analysis: Analysis) -> str:
-    service, metrics = printable(analysis.service), _counted(len(analysis.metrics), "metric")
+    service, metrics = printable(analysis.service), counted(len(analysis.metrics), "metric")
     stages = ", ".join(f"{share:f}" for share in analysis.stages_pct)
     return (
         f"{printable(analysis.identity)}: {analysis.method} canary analysis of {service}, {metrics}, "
@@ -107,7 +108,7 @@ def _analysis_line(analysis: Analysis) -> str:
 
 
 def _objective_line(objective: Objective) -> str:
-    rules = _counted(len(objective.rules), "alert rule")
+    rules = counted(len(objective.rules), "alert rule")
     return (
         f"{printable(objective.identity)}: {_sli(objective)} of {printable(objective.service)}, "
         f"{objective.target_pct:f} % over {_window(objective)}, {rules}"
@@ -128,7 +129,3 @@ def _window(objective: Objective) -> str:
     if isinstance(window, Calendar):
         return f"calendar {window.period} in {window.zone}"
     return shown_ms(window.length_s * 1000)
-
-
-def _counted(count: int, noun: str, plural: str = "") -> str:
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -39,6 +39,9 @@ class Analysed:
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._services
 
+    def is_known(self, namespace: str, service: str) -> bool:
+        return self.has_service(namespace, service)
+
     def is_choosy(self, namespace: str, service: str) -> bool:
         """Whether some column is fed by some endpoints of the service only."""
         return any(o.endpoints for o in self.objectives.get((namespace, service), ()))

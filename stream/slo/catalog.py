@@ -66,6 +66,7 @@ class Catalog:
         """``longest_window_s``: the longest window that there is elsewhere."""
         self.objectives = tuple(objectives)
         self.analyses = tuple(analyses)
+        self._analysed = {(analysis.namespace, analysis.service) for analysis in analyses}
         self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
@@ -101,6 +102,10 @@ class Catalog:
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
+
+    def is_known(self, namespace: str, service: str) -> bool:
+        """Whether it has an SLO or is analysed."""
+        return self.has_service(namespace, service) or (namespace, service) in self._analysed
 
     def is_choosy(self, namespace: str, service: str) -> bool:
         """Whether some objective looks at some endpoints of the service only."""

@@ -160,7 +160,7 @@ class Intake:
         sending = Sending(self.report(), committable=chunk.end if chunk.closed else None)
         frame = chunk.frame(Frame.empty(lexicon.interner))
         counted, targets = tally(frame, lexicon.judge)
-        unmatched = len(frame) - int(counted.entry_events.sum())
+        unmatched = lexicon.judge.strange(frame)
         sending.unmatched = unmatched - self._unmatched
         self._unmatched = 0 if chunk.closed else unmatched
         parts = counted.split(targets, lexicon.partitions)

@@ -14,7 +14,7 @@ from stream.model.objective import Sli
 from stream.model.outcome import OUTCOMES
 from stream.slo.catalog import partition_of
 from stream.slo.sli import threshold_ms, verdicts
-from stream.wire.frame import Interner, SeriesKey
+from stream.wire.frame import Frame, Interner, SeriesKey
 
 T = TypeVar("T", bound=np.generic)
 
@@ -30,6 +30,10 @@ class Columns(Protocol):
 
     def has_service(self, namespace: str, service: str) -> bool: ...
 
+    def is_known(self, namespace: str, service: str) -> bool:
+        """Whether there is any rule for the service, be it none of these."""
+        ...
+
     def is_choosy(self, namespace: str, service: str) -> bool: ...
 
     def columns_of(self, series: SeriesKey) -> list[str]: ...
@@ -43,6 +47,8 @@ class Feeds:
     """[series] place of the series' endpoint in ``Judge.endpoints``; −1: no SLO looks at the service."""
     target: NDArray[np.intp]
     """[series] partition of the service."""
+    is_stranger: NDArray[np.bool_]
+    """[series] whether there is no rule at all for the service."""
     availability: NDArray[np.int64]
     """Column id, an index into ``Judge.names``."""
     latency: NDArray[np.int64]
@@ -53,6 +59,7 @@ class Feeds:
         return cls(
             endpoint=np.empty(0, np.int64),
             target=np.empty(0, np.intp),
+            is_stranger=np.empty(0, np.bool_),
             availability=np.empty((0, 1), np.int64),
             latency=np.empty((0, 1), np.int64),
             threshold_ms=np.empty((0, 1), np.float64),
@@ -64,6 +71,7 @@ class Feeds:
         rows = max(rows, 2 * held) if rows > held else held
         self.endpoint = _grown(self.endpoint, (rows,), -1)
         self.target = _grown(self.target, (rows,), 0)
+        self.is_stranger = _grown(self.is_stranger, (rows,), False)
         self.availability = _grown(self.availability, (rows, availabilities), -1)
         self.latency = _grown(self.latency, (rows, latencies), -1)
         self.threshold_ms = _grown(self.threshold_ms, self.latency.shape, np.nan)
@@ -86,7 +94,7 @@ class Judge:
         self._endpoint_ids: dict[tuple[str, str, str], int] = {}
         self._endpoint_targets = array("q")
         self.strangers: list[tuple[str, str]] = []
-        """(namespace, service) of the first services seen that have no SLO, at most ``MAX_STRANGERS``."""
+        """(namespace, service) of the first services seen without any rule, at most ``MAX_STRANGERS``."""
         self._known = 0
         self._feeds = Feeds.none()
         self._forms = Feeds.none()
@@ -113,8 +121,10 @@ class Judge:
             if self.catalog.has_service(key[0], key[1]):
                 f.endpoint[row] = place = self._endpoint_id((key[0], key[1], key[2]))
                 f.target[row] = self._endpoint_targets[place]
-            elif len(self.strangers) < MAX_STRANGERS and (key[0], key[1]) not in self.strangers:
-                self.strangers.append((key[0], key[1]))
+            elif not self.catalog.is_known(key[0], key[1]):
+                f.is_stranger[row] = True
+                if len(self.strangers) < MAX_STRANGERS and (key[0], key[1]) not in self.strangers:
+                    self.strangers.append((key[0], key[1]))
         self._known = count
 
     def _form(self, key: SeriesKey) -> int:
@@ -151,6 +161,10 @@ class Judge:
             self.endpoints.append(key)
             self._endpoint_targets.append(partition_of(key[0], key[1], self.partitions))
         return known
+
+    def strange(self, frame: Frame) -> int:
+        """How many of the events are of services for which there is no rule."""
+        return int(self.feeds().is_stranger[frame.series].sum())
 
     def target_of_endpoint(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Partitions of endpoints, places in ``endpoints``."""

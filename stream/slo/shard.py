@@ -82,7 +82,7 @@ class Shard:
         if span.final:
             self.percentiles.fold(source)
             del self.open[source]
-        for pane, _ in new.events:
+        for pane in {pane for pane, _ in new.events} | (set() if cohorts is None else cohorts.panes()):
             self._note(pane)
         return verdict
 

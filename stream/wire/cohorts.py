@@ -29,6 +29,10 @@ class Cohorts:
     histograms: HistogramSet
     """Latencies in ms; keys are entries."""
 
+    def panes(self) -> set[int]:
+        """Panes that hold an event."""
+        return set(np.unique(self.tally.entry_pane).tolist())
+
     def split(self, targets: Targets, partitions: int) -> list[Cohorts | None]:
         """One for each target partition; None where nothing goes."""
         target = targets.of_series[self.tally.entry_series]

@@ -165,21 +165,22 @@ def _times(rows: list[int], events: list[Event], faults: dict[int, RecordError])
     times: list[int] = []
     for row, event in zip(rows, events, strict=True):
         try:
-            times.append(_time(event.ts))
+            times.append(time_ms(event.ts))
         except RecordError as fault:
             faults[row] = fault
             times.append(0)
     return _int64(times)
 
 
-def _time(ts: int | str | None) -> int:
+def time_ms(ts: int | str | None, name: str = "ts") -> int:
+    """Epoch ms of a field; ABSENT_TS of none. Raises RecordError on what is no time."""
     if isinstance(ts, str):
         try:
             ms = parse_ms(ts)
         except ValueError as fault:
-            raise RecordError(BAD_TIME, f"ts: {fault}: {found(ts)}") from None
+            raise RecordError(BAD_TIME, f"{name}: {fault}: {found(ts)}") from None
         if not 0 <= ms <= MAX_TS_MS:
-            raise RecordError(OUT_OF_RANGE, f"ts: expected a time in 1970 to 9999 UTC, found {found(ts)}")
+            raise RecordError(OUT_OF_RANGE, f"{name}: expected a time in 1970 to 9999 UTC, found {found(ts)}")
         return ms
     return ABSENT_TS if ts is None else ts
 

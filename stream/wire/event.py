@@ -61,27 +61,29 @@ class Rule:
 
     text: str
     kinds: tuple[str, ...]
+    is_name: bool = False
+    """A string of bounded length."""
 
 
-_NAME = Rule("a string of 1 to 200 characters", ("string",))
-_STRING = Rule("a string", ("string",))
+NAME = Rule("a string of 1 to 200 characters", ("string",), is_name=True)
+STRING = Rule("a string", ("string",))
 _NUMBER = ("integer", "number")
 
 RULES: dict[str, Rule] = {
-    "service": _NAME,
+    "service": NAME,
     "ts": Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string")),
-    "namespace": _NAME,
-    "endpoint": _STRING,
-    "method": _STRING,
+    "namespace": NAME,
+    "endpoint": STRING,
+    "method": STRING,
     "status": Rule("an integer from 100 to 599", ("integer",)),
     "grpc_status": Rule("an integer from 0 to 16 or an upper-case gRPC status name", ("integer", "string")),
     "ok": Rule("true or false", ("boolean",)),
     "latency_ms": Rule("a finite number of at least 0", _NUMBER),
     "latency_s": Rule("a finite number of at least 0", _NUMBER),
-    "version": _STRING,
+    "version": STRING,
     "track": Rule(f"one of {', '.join(TRACKS)}", ("string",)),
     "sample_rate": Rule("a number from 0.000001 to 1", _NUMBER),
-    "tier": _STRING,
+    "tier": STRING,
     "attributes": Rule("an object of strings, finite numbers, booleans and nulls", ("object",)),
 }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.wire.event import MAX_DEPTH, MAX_RECORD_BYTES, RULES, Event
+from stream.wire.event import MAX_DEPTH, MAX_RECORD_BYTES, RULES, Event, Rule
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 EMPTY = "empty"
 TOO_LARGE = "too_large"
@@ -38,7 +41,7 @@ ERRORS: dict[str, str] = {
     BAD_LENGTH: "a string is too short or too long",
     BAD_TIME: "a time is not an RFC 3339 date-time",
     UNKNOWN_VALUE: "a string is not among those that the field allows",
-    FUTURE_TIMESTAMP: "ts is more than 60 s ahead of the record's own timestamp",
+    FUTURE_TIMESTAMP: "its time is more than 60 s ahead of the record's own timestamp",
 }
 """Every code that a dead letter can carry, with its meaning. Codes are stable: people count by them."""
 
@@ -68,14 +71,31 @@ class RecordError(Exception):
         super().__init__(self.error, self.detail)
 
 
-_event = msgspec.json.Decoder(Event).decode
+class Form(Generic[T]):
+    """A kind of record: its type, and its fields' rules in words."""
+
+    def __init__(self, kind: type[T], rules: Mapping[str, Rule], required: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.rules = rules
+        self.required = required
+        self.decode = msgspec.json.Decoder(kind).decode
+        self.fields = {
+            field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(kind)
+        }
+
+
+EVENT = Form(Event, RULES, ("service",))
 _document = msgspec.json.Decoder(msgspec.Raw).decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_field = {field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Event)}
 
 
 def read_event(value: bytes | None) -> Event:
-    """The event of one record, or :class:`RecordError` with every fault found in its fields.
+    """The event of one record, or :class:`RecordError` with every fault found in its fields."""
+    return read_record(value, EVENT)
+
+
+def read_record(value: bytes | None, form: Form[T]) -> T:
+    """What one record says, or :class:`RecordError` with every fault found in its fields.
 
     Field by field where the decoder of whole records gave up, so that the last of duplicate keys counts.
     """
@@ -87,9 +107,9 @@ def read_event(value: bytes | None) -> Event:
     _check_depth(value)
     try:
         try:
-            return _event(value)
+            return form.decode(value)
         except msgspec.DecodeError:
-            return _event_of(_raw_fields(value))
+            return _record_of(_raw_fields(value), form)
     except RecursionError:  # MAX_DEPTH is not reached: the caller's own stack is nearly used up
         raise RecordError(TOO_DEEP, ERRORS[TOO_DEEP]) from None
 
@@ -138,32 +158,35 @@ def _raw_fields(value: bytes) -> dict[str, msgspec.Raw]:
         raise RecordError(NOT_JSON, f"{fault}: {found(value)}") from None
 
 
-def _event_of(raw: dict[str, msgspec.Raw]) -> Event:
+def _record_of(raw: dict[str, msgspec.Raw], form: Form[T]) -> T:
     values: dict[str, Any] = {}
     faults: list[tuple[str, str]] = []
-    for name, decode in _field.items():
+    for name, decode in form.fields.items():
         text = bytes(raw.get(name, b"null"))
         if text == b"null":
-            if name == "service":
-                faults.append((MISSING_FIELD, f"service: expected {RULES[name].text}, found none"))
+            if name in form.required:
+                faults.append((MISSING_FIELD, f"{name}: expected {form.rules[name].text}, found none"))
             continue
         try:
             values[name] = decode(text)
         except msgspec.ValidationError:
             faults.append(
-                (_error_of(name, text), f"{name}: expected {RULES[name].text}, found {found(text)}")
+                (
+                    _error_of(form.rules[name], text),
+                    f"{name}: expected {form.rules[name].text}, found {found(text)}",
+                )
             )
     if faults:
         raise RecordError(faults[0][0], "; ".join(detail for _, detail in faults))
-    return Event(**values)
+    return form.kind(**values)
 
 
-def _error_of(name: str, text: bytes) -> str:
+def _error_of(rule: Rule, text: bytes) -> str:
     kind = _kind(text)
-    if kind not in RULES[name].kinds or kind == "object":
+    if kind not in rule.kinds or kind in ("object", "array"):
         return WRONG_TYPE
     if kind == "string":
-        return BAD_LENGTH if name in ("service", "namespace") else UNKNOWN_VALUE
+        return BAD_LENGTH if rule.is_name else UNKNOWN_VALUE
     return OUT_OF_RANGE
 
 

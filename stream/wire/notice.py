@@ -1,0 +1,107 @@
+"""Deploy events as they come in, and as they are handed from stage one to stage two."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from stream.model.deploy import DeployEvent, DeployState
+from stream.wire.decode import MAX_AHEAD_MS, time_ms
+from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, Name, Rule
+from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
+
+MAX_LINKS = 20
+State = Literal["started", "stage", "promoted", "rolled_back", "finished"]
+_Short = Annotated[str, Meta(max_length=200)]
+_Percent = Annotated[float, Meta(gt=0, le=100)]
+
+
+class _Deploy(Struct):
+    """A record of ``deploy-events``; an explicit null counts as absent."""
+
+    deployment: Name
+    service: Name
+    state: State
+    namespace: Name | None = "default"
+    version: _Short | None = None
+    previous_version: _Short | None = None
+    stage: _Percent | None = None
+    at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    by: _Short | None = None
+    change_kind: _Short | None = None
+    links: Annotated[list[str], Meta(max_length=MAX_LINKS)] | None = None
+
+
+_SHORT = Rule("a string of at most 200 characters", ("string",), is_name=True)
+_TIME = Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string"))
+DEPLOY_RULES: dict[str, Rule] = {
+    "deployment": NAME,
+    "service": NAME,
+    "state": Rule("one of started, stage, promoted, rolled_back, finished", ("string",)),
+    "namespace": NAME,
+    "version": _SHORT,
+    "previous_version": _SHORT,
+    "stage": Rule("a number above 0, at most 100", ("integer", "number")),
+    "at": _TIME,
+    "by": _SHORT,
+    "change_kind": _SHORT,
+    "links": Rule(f"a list of at most {MAX_LINKS} strings", ("array",)),
+}
+_DEPLOY = Form(_Deploy, DEPLOY_RULES, ("deployment", "service", "state"))
+
+
+def read_deploy(value: bytes | None, timestamp_ms: int | None) -> DeployEvent:
+    """The deploy event of one record. ``timestamp_ms``: Kafka's of the record, which stands in for an absent
+    ``at``; None in a file.
+
+    Raises RecordError with every fault found.
+    """
+    read = read_record(value, _DEPLOY)
+    if read.state == "stage" and read.stage is None:
+        raise RecordError(MISSING_FIELD, f"stage: expected {DEPLOY_RULES['stage'].text}, found none")
+    return DeployEvent(
+        read.deployment,
+        read.namespace or "default",
+        read.service,
+        DeployState(read.state),
+        _at_ms(read.at, timestamp_ms),
+        read.version or None,
+        read.previous_version or None,
+        None if read.stage is None else Decimal(repr(read.stage)),
+        read.by or None,
+        read.change_kind or None,
+        tuple(read.links or ()),
+    )
+
+
+def _at_ms(at: int | str | None, timestamp_ms: int | None) -> int:
+    at_ms = time_ms(at, "at")
+    if at_ms == ABSENT_TS:
+        if timestamp_ms is None:
+            raise RecordError(MISSING_FIELD, "at: required in a file, found none")
+        return timestamp_ms
+    if timestamp_ms is not None and timestamp_ms >= 0 and at_ms > timestamp_ms + MAX_AHEAD_MS:
+        by_ms = at_ms - timestamp_ms
+        raise RecordError(
+            FUTURE_TIMESTAMP, f"at: {at_ms} is {by_ms} ms ahead of the record's timestamp {timestamp_ms}"
+        )
+    return at_ms
+
+
+_encoder = msgspec.msgpack.Encoder(decimal_format="string")
+_decoder = msgspec.msgpack.Decoder(DeployEvent)
+
+
+def pack_deploy(event: DeployEvent) -> bytes:
+    return _encoder.encode(event)
+
+
+def unpack_deploy(data: bytes) -> DeployEvent:
+    """Raises ValueError on bytes that :func:`pack_deploy` did not write."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a deploy event: {error}") from error
