@@ -114,9 +114,7 @@ def _replay(
     ],
     deploys: Annotated[
         list[str] | None,
-        typer.Option(
-            "--deploys", metavar="FILE", help="NDJSON of deploy events; each counts from its time on."
-        ),
+        typer.Option("--deploys", metavar="FILE", help="NDJSON of deploy events."),
     ] = None,
 ) -> int:
     """Run recorded events through SLOs and canary analyses, without Kafka."""
