@@ -21,7 +21,8 @@ from stream.canary.look import Stands, look, settle
 from stream.canary.methods import judge
 from stream.canary.past import Past
 from stream.canary.points import points
-from stream.canary.rollout import Phase, Rollout
+from stream.canary.rollout import Rollout
+from stream.canary.rollout_state import Phase
 from stream.canary.sequential import Progress
 from stream.canary.snapshot import StoredBook
 from stream.canary.trial import BASELINE, CANARY, Measures, Minute, Pane, ServiceSlo, Trial
@@ -142,6 +143,7 @@ class CanaryBook:
             case.said = None
         if stage is not None and case.trial is not None:
             case.trial.stage, case.trial.percent = stage.place, stage.percent
+            case.trial.alpha_share = stage.alpha_share
 
     def _absorb(
         self, counts: Counts, of_service: Mapping[Service, list[tuple[int, Cohort]]], pane: int
@@ -154,7 +156,8 @@ class CanaryBook:
                 continue
             present = of_service.get(service, [])
             self._note_baselines(case, present)
-            if pane * PANE_S < stage.since_s + case.analysis.warmup_s:
+            counts_from_s = stage.counts_from_s(case.analysis.warmup_s)
+            if counts_from_s is None or pane * PANE_S < counts_from_s:
                 self._leave_out(case, counts, present)
                 continue
             if trial.baseline is None and not self._choose(case, pane):
@@ -306,8 +309,9 @@ def _progress(case: Case, tick_s: int) -> Progress:
     stage, trial, analysis = case.rollout.stage, case.trial, case.analysis
     assert stage is not None
     assert trial is not None
+    counts_from_s = stage.counts_from_s(analysis.warmup_s)
     return Progress(
-        tick_s - stage.since_s - analysis.warmup_s,
+        tick_s - (stage.since_s + analysis.warmup_s if counts_from_s is None else counts_from_s),
         analysis.shortest_s,
         analysis.longest_s,
         analysis.least_events,

@@ -45,12 +45,8 @@ class Stands:
 def log_threshold(trial: Trial, metric: Metric) -> float:
     """ln 1/α of one metric in the trial's stage."""
     analysis = trial.analysis
-    spending = Spending.over(
-        float(analysis.alpha),
-        {m.name: float(m.weight) for m in analysis.metrics},
-        [float(pct) for pct in analysis.stages_pct],
-    )
-    return spending.log_threshold(metric.name, min(trial.stage, len(analysis.stages_pct) - 1))
+    weights = {m.name: float(m.weight) for m in analysis.metrics}
+    return Spending(float(analysis.alpha) * trial.alpha_share, weights, [1.0]).log_threshold(metric.name, 0)
 
 
 def settle(trial: Trial) -> None:

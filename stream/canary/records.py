@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from stream.canary.methods import slo_readings
-from stream.canary.rollout import Phase, Rollout
+from stream.canary.rollout import Rollout
+from stream.canary.rollout_state import Phase
 from stream.canary.stage import Stage
 from stream.canary.trial import BASELINE, CANARY, Trial
 from stream.canary.verdict import Judgement, MetricResult, Recommendation

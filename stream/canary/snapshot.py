@@ -11,7 +11,8 @@ from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
 from stream.canary.counts import Counts
 from stream.canary.past import Past
-from stream.canary.rollout import Rollout, RolloutRecord
+from stream.canary.rollout import Rollout
+from stream.canary.rollout_state import RolloutRecord
 from stream.canary.state import (
     CohortRecord,
     CountsRecord,

@@ -121,6 +121,8 @@ class Trial:
     """Of the rollout's stage."""
     stage: int = 0
     """Its place among the stages of the analysis."""
+    alpha_share: float = 1.0
+    """Of the α of the whole rollout."""
     percent: float | None = None
     """Of the traffic, that the canary gets; None: nobody said."""
     seen: set[Baseline] = field(default_factory=set)
