@@ -1,6 +1,7 @@
 """The worker: topics, agents and servers, wired in one place.
 
-request-events ──► ingest ──► <app>-partials ──► windows ──► signals, <app>-state
+request-events ──► ingest  ──► <app>-partials ──► windows ──► signals, <app>-state
+deploy-events  ──► notices ──┘
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from faust.types import TP
 from stream.agents.contact import Contact
 from stream.agents.free_memory import use_one_arena
 from stream.agents.ingest import Ingest
+from stream.agents.notices import Notices
 from stream.agents.rules import Rules
 from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
 from stream.agents.windows import Windows
@@ -140,6 +142,13 @@ class Worker:
             settings.start,
             lambda: _where_left(store, self.rules.partitions),
         )
+        self.notices = Notices(
+            settings.app,
+            (topics.deploys.name, topics.partials.name, topics.outputs["dead-letters"].name),
+            self.sender,
+            self.rules,
+            self.stats,
+        )
         self.windows = Windows(
             settings.app,
             settings.topic_prefix,
@@ -152,22 +161,29 @@ class Worker:
             self._start,
         )
         app.on_acquired, app.on_give_up = self._acquire, self._give_up
-        add_agents(app, topics, self.ingest, self.windows)
+        add_agents(app, topics, self.ingest, self.notices, self.windows)
 
     async def _acquire(self, tps: frozenset[TP], generation: int) -> None:
-        requests, partials = self._split(tps)
+        requests, deploys, partials = self._split(tps)
         for tp in partials:
             self._start(self.windows.acquire(self.app.consumer, tp, generation))
+        await self.notices.acquire(self.app.consumer, deploys, generation)
         await self.ingest.acquire(self.app.consumer, requests, generation)
 
     async def _give_up(self, tps: frozenset[TP], generation: int) -> None:
-        requests, partials = self._split(tps)
+        requests, deploys, partials = self._split(tps)
         self.ingest.give_up(requests)
+        self.notices.give_up(deploys)
         await self.windows.give_up(partials)
 
-    def _split(self, tps: frozenset[TP]) -> tuple[list[TP], list[TP]]:
-        partials = sorted(tp for tp in tps if tp.topic == self.topics.partials.name)
-        return sorted(tps - set(partials)), partials
+    def _split(self, tps: frozenset[TP]) -> tuple[list[TP], list[TP], list[TP]]:
+        """Of request events, deploy events and partials."""
+        of_topic: dict[str, list[TP]] = {}
+        for tp in sorted(tps):
+            of_topic.setdefault(tp.topic, []).append(tp)
+        topics = self.topics.requests, self.topics.deploys, self.topics.partials
+        requests, deploys, partials = (of_topic.get(topic.name, []) for topic in topics)
+        return requests, deploys, partials
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work beside the agents; if it fails, the worker ends."""
@@ -256,13 +272,18 @@ def _delivery(consumer: Any) -> dict[str, Work]:
     return {"joining": joining, "delivery": reading}
 
 
-def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, windows: Windows) -> None:
-    """The two Faust agents: each hands its batches on, in order."""
+def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, notices: Notices, windows: Windows) -> None:
+    """The Faust agents: each hands its batches on, in order."""
 
     @app.agent(app.batched_topic(topics.requests.name), name="ingest")  # type: ignore[untyped-decorator]
     async def _ingest(stream: Any) -> None:
         async for event in stream.noack().events():
             await ingest.process(app.consumer, event.message.tp, event.value)
+
+    @app.agent(app.batched_topic(topics.deploys.name), name="notices")  # type: ignore[untyped-decorator]
+    async def _notices(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await notices.process(app.consumer, event.message.tp, event.value)
 
     @app.agent(app.batched_topic(topics.partials.name), name="windows")  # type: ignore[untyped-decorator]
     async def _windows(stream: Any) -> None:

@@ -25,7 +25,8 @@ from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
-from stream.wire.reject import Reject
+from stream.wire.notice import read_deploy
+from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
 from stream.words import counted
 
@@ -67,10 +68,12 @@ def run(
     output: Path,
     progress: Progress | None = None,
     *,
+    deploys: Sequence[str] = (),
     allowed_lateness: timedelta = ALLOWED_LATENESS,
     max_series: int = MAX_SERIES,
 ) -> int:
-    """Replay files through the SLOs into ``<topic>.ndjson`` files; prints a summary to stderr.
+    """Replay files through the rules into ``<topic>.ndjson`` files; prints a summary to stderr. ``deploys``:
+    files of deploy events, each of which counts from its own time on.
 
     Raises ConfigError for SLO files, UsageError for inputs and for an output that cannot be written; then
     nothing is written.
@@ -81,6 +84,7 @@ def run(
             inputs,
             output,
             progress or shown,
+            deploys=deploys,
             allowed_lateness=allowed_lateness,
             max_series=max_series,
         )
@@ -94,16 +98,19 @@ def replay(
     output: Path,
     progress: Progress | None = None,
     *,
+    deploys: Sequence[str] = (),
     allowed_lateness: timedelta = ALLOWED_LATENESS,
     max_series: int = MAX_SERIES,
 ) -> Summary:
     """As :func:`run`, and returns the summary instead of printing it."""
     rules = load_rules(slos)
     feed = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses)
-    check_inputs(inputs)
-    _check_not_overwritten(inputs, output)
+    check_inputs([*inputs, *deploys])
+    _check_not_overwritten([*inputs, *deploys], output)
     summary, started = Summary(), time.perf_counter()
     with _outputs(output) as files, _few_collections():
+        for signal in _announce(feed, deploys):
+            _write(files, signal, summary)
         for block in blocks(inputs):
             for signal in _replay_block(feed, block):
                 _write(files, signal, summary)
@@ -129,6 +136,20 @@ def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:
     frame, rejects = feed.decode(block.lines)
     yield from _dead_letters(feed, block, frame, rejects)
     yield from feed.push(frame)
+
+
+def _announce(feed: Feed, deploys: Sequence[str]) -> Iterator[Signal]:
+    """Deploy events, all before the first request: each waits for its time. Dead letters of the bad ones."""
+    for block in blocks(deploys) if deploys else ():
+        for row, line in enumerate(block.lines):
+            try:
+                feed.announce(read_deploy(line, None))
+            except RecordError as fault:
+                source: dict[str, str | int] = {"file": block.file, "line": int(block.numbers[row])}
+                letter = dead_letter(
+                    fault.error, fault.detail, source, line, None, whole=block.wholes.get(row)
+                )
+                yield Signal("dead-letters", f"{block.file}:{source['line']}", letter)
 
 
 def _dead_letters(feed: Feed, block: Block, frame: Frame, rejects: Sequence[Reject]) -> Iterator[Signal]:

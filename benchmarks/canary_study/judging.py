@@ -13,6 +13,7 @@ from stream.canary.design_effect import Scatter
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest, concentration
+from stream.canary.sequential import Limit
 from stream.canary.spending import Spending
 from stream.canary.strata import StratumWeights, combined_log_e, shown_on_nearly_all
 from stream.sketch.histogram import ONE, SQUARE, HistogramSet
@@ -34,7 +35,7 @@ class Margins:
     latencies: dict[str, tuple[float, float]] = field(
         default_factory=lambda: dict.fromkeys(QUANTILES, (1.0, 0.0))
     )
-    errors: RateMargin = RateMargin()  # noqa: RUF009 frozen
+    errors: Limit = field(default_factory=Limit)
 
 
 class Sequential:
@@ -44,7 +45,7 @@ class Sequential:
         self.shape = (rollouts, world.endpoints)
         rows = rollouts * world.endpoints
         self._spending = Spending.over(ALPHA, dict.fromkeys(METRICS, 1.0), [world.share * 100])
-        self._errors = ErrorEvidence.start(rows, margins.errors)
+        self._errors = ErrorEvidence.start(RateMargin.same(rows, *margins.errors))
         self._error_scatter = [Scatter.none(rows), Scatter.none(rollouts)]
         self._tail_scatter = [[Scatter.none(rows), Scatter.none(rollouts)] for _ in QUANTILES]
         self._limits: Ints | None = None

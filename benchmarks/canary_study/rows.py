@@ -8,7 +8,7 @@ from functools import cache
 from benchmarks.canary_study.judging import Margins
 from benchmarks.canary_study.latencies import Below, Latencies, known, mixed, slower, stretched
 from benchmarks.canary_study.rollouts import Bursts, Endpoint, World
-from stream.canary.error_test import RateMargin
+from stream.canary.sequential import Limit
 from stream.sketch.buckets import shift_of_ratio
 
 TRIPLED = shift_of_ratio(3)
@@ -17,9 +17,7 @@ AIM_FALSE = 0.02
 LEAST_FOUND = 0.9
 EVERYTHING = "lognormal"
 
-DEFAULT_MARGINS = Margins(
-    {"p50": (1.06, 1.0), "p95": (1.10, 2.0), "p99": (1.15, 5.0)}, RateMargin(1.75, 0.001)
-)
+DEFAULT_MARGINS = Margins({"p50": (1.06, 1.0), "p95": (1.10, 2.0), "p99": (1.15, 5.0)}, Limit(1.75, 0.001))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from stream.canary.design_effect import Scatter
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.quantile_test import Arm
 from stream.canary.rows import Rows
-from stream.canary.trial import BASELINE, CANARY, EVIDENCE_ROWS, UNKNOWN, Pane, Trial
+from stream.canary.trial import BASELINE, CANARY, UNKNOWN, Pane, Trial
 from stream.model.analysis import Baseline
 from stream.sketch.buckets import ZERO
 from stream.sketch.histogram import ONE, SQUARE, HistogramSet
@@ -48,15 +48,11 @@ def _both(trials: Sequence[Trial], panes: Sequence[Pane]) -> Iterator[tuple[Tria
     return zip(trials, panes, strict=True)
 
 
-def evidence_of(rows: Rows) -> Iterator[tuple[Ints, ErrorEvidence]]:
-    """(rows, their evidence so far), for each margin that there is: mostly the same one for all."""
+def evidence_of(rows: Rows) -> ErrorEvidence:
+    """Of all rows, so far."""
     ratios = rows.of_metric(lambda t: [1 + float(m.margin.pct) / 100 for m in t.measures.rates])
     floors = rows.of_metric(lambda t: [float(m.margin.least) / 100 for m in t.measures.rates])
-    columns = rows.joined(lambda t: t.evidence)
-    for ratio, floor in sorted(set(zip(ratios.tolist(), floors.tolist(), strict=True))):
-        margin = RateMargin(ratio, floor)
-        mine = np.flatnonzero((ratios == ratio) & (floors == floor))
-        yield mine, ErrorEvidence.from_columns(columns[: 4 + 2 * len(margin.lines), mine], margin)
+    return ErrorEvidence.from_columns(rows.joined(lambda t: t.evidence), RateMargin(ratios, floors))
 
 
 def efficiency(sums: Ints) -> Floats:
@@ -87,11 +83,7 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
         return
     block = [_numbers(pane.cells[: len(t.measures.rates)], pane.sums) for t, pane in _both(trials, panes)]
     columns = [np.concatenate([numbers[i].reshape(-1) for numbers in block]) for i in range(4)]
-    after = np.zeros((EVIDENCE_ROWS, len(columns[0])))
-    for mine, evidence in evidence_of(rows):
-        found = evidence.add(Block(*(column[mine] for column in columns))).columns()
-        after[: len(found), mine] = found
-    for trial, state in rows.split(after):
+    for trial, state in rows.split(evidence_of(rows).add(Block(*columns)).columns()):
         trial.evidence = state
     for trial, pane in _both(trials, panes):
         cells = _of_both(trial, pane.cells, trial.cells)[: len(trial.measures.rates)]

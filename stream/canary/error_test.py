@@ -18,8 +18,8 @@ against both speaks the lesser of them. Against "beyond", which is both at once,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,26 +31,43 @@ Floats = NDArray[np.float64]
 _HALF = 0.5
 """Before anything is known, each arm's rate is the common one, with as much weight as half an error."""
 _LEAST_RATE = 1e-12
+EDGES = 2
+EVIDENCE_ROWS = 4 + 2 * EDGES
+"""Of the state: four counts, and evidence on both sides of the edges."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RateMargin:
-    """How much higher a rate may be: by this ratio, or by this difference where that is more."""
+    """By row, how much higher a rate may be: by this ratio, or by this difference where that is more."""
 
-    ratio: float = 1.0
-    floor: float = 0.0
+    ratio: Floats
+    floor: Floats
+
+    @classmethod
+    def same(cls, rows: int, ratio: float = 1.0, floor: float = 0.0) -> RateMargin:
+        """One margin for all rows."""
+        return cls(np.full(rows, ratio), np.full(rows, floor))
+
+    @classmethod
+    def concat(cls, parts: Sequence[RateMargin]) -> RateMargin:
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    def take(self, rows: NDArray[np.int64]) -> RateMargin:
+        return RateMargin(self.ratio[rows], self.floor[rows])
 
     @property
-    def lines(self) -> tuple[tuple[float, float], ...]:
-        """(ratio, difference) of each edge."""
-        if not self.floor:
-            return ((self.ratio, 0.0),)
-        if self.ratio == 1:
-            return ((1.0, self.floor),)
-        return (self.ratio, 0.0), (1.0, self.floor)
+    def edges(self) -> tuple[tuple[Floats, Floats], ...]:
+        """(ratio, difference) of each edge, by row; always two."""
+        return (self.ratio, np.zeros_like(self.floor)), (np.ones_like(self.ratio), self.floor)
 
-    def limit(self, baseline: Floats | float) -> Floats:
-        return np.maximum(np.asarray(baseline) * self.ratio, np.asarray(baseline) + self.floor)
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """[2, rows] whether an edge says anything that the other does not."""
+        with_floor = self.floor != 0
+        return np.stack((~with_floor | (self.ratio != 1), with_floor))
+
+    def limit(self, baseline: Floats) -> Floats:
+        return np.maximum(baseline * self.ratio, baseline + self.floor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,14 +101,21 @@ class ErrorEvidence:
     margin: RateMargin
     so_far: Block
     worse: Floats
-    """[lines, rows] ln E against each edge of "within the margin"."""
+    """[2, rows] ln E against each edge of "within the margin"."""
     within: Floats
-    """[lines, rows] ln E against the same edges, from the other side."""
+    """[2, rows] ln E against the same edges, from the other side."""
 
     @classmethod
-    def start(cls, rows: int, margin: RateMargin) -> ErrorEvidence:
-        nothing = np.zeros((len(margin.lines), rows))
+    def start(cls, margin: RateMargin) -> ErrorEvidence:
+        rows = len(margin.ratio)
+        nothing = np.zeros((EDGES, rows))
         return cls(margin, Block.none(rows), nothing, nothing)
+
+    @classmethod
+    def concat(cls, parts: Sequence[ErrorEvidence]) -> ErrorEvidence:
+        """The rows of all, one after the other."""
+        columns = np.concatenate([part.columns() for part in parts], axis=1)
+        return cls.from_columns(columns, RateMargin.concat([part.margin for part in parts]))
 
     def estimates(self) -> tuple[Floats, Floats]:
         """(canary, baseline) rates, never 0 or 1, from the blocks so far."""
@@ -106,54 +130,59 @@ class ErrorEvidence:
         )
 
     def add(self, block: Block) -> ErrorEvidence:
+        """With a block more of each row. A row without requests stays as it is."""
         canary, baseline = self.estimates()
         there = (block.n_canary > 0) | (block.n_baseline > 0)
         worse, within = self.worse.copy(), self.within.copy()
-        for i, (ratio, difference) in enumerate(self.margin.lines):
-            beyond = canary > ratio * baseline + difference
-            gain = np.zeros(len(canary))
-            gain[there] = _gain(_rows(block, there), canary[there], baseline[there], ratio, difference)
-            worse[i] += np.where(beyond, gain, 0)
-            within[i] += np.where(beyond, 0, gain)
+        for i, (edge, counts) in enumerate(zip(self.margin.edges, self.margin.counts, strict=True)):
+            some = np.flatnonzero(there & counts)
+            ratio, difference = edge[0][some], edge[1][some]
+            of_c, of_b = canary[some], baseline[some]
+            gain = _gain(_rows(block, some), of_c, of_b, ratio, difference)
+            beyond = of_c > ratio * of_b + difference
+            worse[i, some] += np.where(beyond, gain, 0)
+            within[i, some] += np.where(beyond, 0, gain)
         return ErrorEvidence(self.margin, self.so_far.plus(block), worse, within)
 
     def log_e_worse(self) -> Floats:
         """Evidence against "the canary's rate is within the margin"."""
-        return np.asarray(self.worse.min(axis=0))
+        return np.asarray(np.where(self.margin.counts, self.worse, np.inf).min(axis=0))
 
     def log_e_within(self) -> Floats:
         """Evidence against "the canary's rate is beyond the margin"."""
-        return np.asarray(np.logaddexp.reduce(self.within, axis=0) - log(len(self.within)))
+        counts = self.margin.counts
+        total = np.logaddexp.reduce(np.where(counts, self.within, -np.inf), axis=0)
+        return np.asarray(total - np.log(counts.sum(axis=0)))
 
     def take(self, rows: NDArray[np.int64]) -> ErrorEvidence:
         """Some of the rows, in the order asked for."""
-        return ErrorEvidence(self.margin, _rows(self.so_far, rows), self.worse[:, rows], self.within[:, rows])
+        so_far = _rows(self.so_far, rows)
+        return ErrorEvidence(self.margin.take(rows), so_far, self.worse[:, rows], self.within[:, rows])
 
     def columns(self) -> Floats:
-        """[4 + 2·lines, rows]: the whole state but for the margin."""
+        """[8, rows]: the whole state but for the margin."""
         seen = [getattr(self.so_far, f.name) for f in fields(Block)]
         return np.concatenate((np.stack(seen), self.worse, self.within))
 
     @classmethod
     def from_columns(cls, columns: Floats, margin: RateMargin) -> ErrorEvidence:
         """Raises ValueError when they are not those of :meth:`columns`."""
-        lines = len(margin.lines)
-        if columns.ndim != 2 or len(columns) != 4 + 2 * lines or not np.isfinite(columns).all():
-            raise ValueError(f"these columns are no evidence on {lines} edges of a margin")
+        if columns.shape != (EVIDENCE_ROWS, len(margin.ratio)) or not np.isfinite(columns).all():
+            raise ValueError(f"these columns are no evidence on {len(margin.ratio)} margins")
         n_canary, bad_canary, n_baseline, bad_baseline = columns[:4]
         if (bad_canary < 0).any() or (bad_baseline < 0).any():
             raise ValueError("a negative number of errors")
         if (bad_canary > n_canary).any() or (bad_baseline > n_baseline).any():
             raise ValueError("more errors than requests")
         block = Block(n_canary, bad_canary, n_baseline, bad_baseline)
-        return cls(margin, block, columns[4 : 4 + lines], columns[4 + lines :])
+        return cls(margin, block, columns[4 : 4 + EDGES], columns[4 + EDGES :])
 
 
-def _rows(block: Block, which: NDArray[np.bool_] | NDArray[np.int64]) -> Block:
+def _rows(block: Block, which: NDArray[np.int64]) -> Block:
     return Block(*(getattr(block, f.name)[which] for f in fields(Block)))
 
 
-def _gain(block: Block, canary: Floats, baseline: Floats, ratio: float, difference: float) -> Floats:
+def _gain(block: Block, canary: Floats, baseline: Floats, ratio: Floats, difference: Floats) -> Floats:
     """ln of the block's likelihood at the estimates over that at the nearest rates on the line."""
     null_c, null_b = nearest_on_line(canary, baseline, block.n_canary, block.n_baseline, ratio, difference)
     return _log_ratio(block.bad_canary, block.n_canary, canary, null_c) + _log_ratio(

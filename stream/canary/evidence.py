@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.canary.error_test import Block, ErrorEvidence, RateMargin
+from stream.canary.error_test import Block, ErrorEvidence
 from stream.canary.margin_maps import MarginMap
 from stream.canary.quantile_test import WIDEST_SHIFT, QuantileTest
-from stream.canary.sequential import Measured
+from stream.canary.sequential import Limit, Measured
 from stream.canary.share_test import Shares, ratio_interval
 from stream.canary.strata import (
     NEARLY_ALL,
@@ -29,6 +29,7 @@ _SHARPNESS = 10.0
 """Of the intervals of ratios of error rates: best at ratios of 1.5 and more."""
 _SHARE_SHARPNESS = 500.0
 """Of the throughput share: best at changes of about a tenth."""
+_WHOLE = 1 - 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,16 +107,21 @@ def compare_errors(evidence: ErrorEvidence, design_effect: Floats, log_threshold
 
 
 def compare_share(
-    requests: Block, share: Floats, margin: float, either: bool, design_effect: Floats, log_thresholds: Floats
+    requests: Block,
+    share: Floats,
+    margin: Floats,
+    either: NDArray[np.bool_],
+    design_effect: Floats,
+    log_thresholds: Floats,
 ) -> Compared:
     """The canary's share of all requests with what its stage says: ``margin`` 0.2 allows ±20 % of it.
 
-    A share that is too small is harm; one too large is too if it may be ``either``.
+    A share that is too small is harm; one too large is too where it may be ``either``. All by row.
     """
     n_c, n_b = requests.n_canary / design_effect, requests.n_baseline / design_effect
     total = np.maximum(n_c + n_b, 1e-300)
     low = share * (1 - margin)
-    high = np.minimum(share * (1 + margin), 1 - 1e-9) if either else np.full_like(share, 1 - 1e-9)
+    high = np.where(either, np.minimum(share * (1 + margin), _WHOLE), _WHOLE)
     shares = Shares(n_c, n_b, share, _SHARE_SHARPNESS)
     least, most = shares.interval(log_thresholds)
     inside = (least >= low) & (most <= high)
@@ -138,7 +144,7 @@ def put_together(
     weights: Floats,
     endpoints: Sequence[str],
     log_threshold: float,
-    margin: RateMargin,
+    margin: Limit,
     *,
     weight: float = 1.0,
     critical: bool = False,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream.canary.absorb import evidence_of
 from stream.canary.design_effect import SHRINKAGE_PANES, Scatter
-from stream.canary.error_test import Block, RateMargin
+from stream.canary.error_test import Block
 from stream.canary.evidence import (
     Compared,
     compare_errors,
@@ -21,7 +21,7 @@ from stream.canary.evidence import (
 from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest, concentration
 from stream.canary.rows import Rows
-from stream.canary.sequential import Measured, Standing
+from stream.canary.sequential import Limit, Measured, Standing
 from stream.canary.spending import Spending
 from stream.canary.strata import combined_log_e_of_groups, shown_on_nearly_all_of_groups
 from stream.canary.trial import BASELINE, CANARY, SCATTER_ROWS, Trial
@@ -164,11 +164,9 @@ def look(trials: Sequence[Trial]) -> list[Stands]:
 
 def _look_at_rates(trials: Sequence[Trial]) -> _Looked:
     rows = Rows.of_rates(trials)
-    worse, within = np.zeros((2, int(rows.ends[-1])))
-    for mine, evidence in evidence_of(rows):
-        worse[mine], within[mine] = evidence.log_e_worse(), evidence.log_e_within()
-    effect = effects(rows, lambda t: t.rate_scatter)
-    return _judged(rows, lambda t: t.measures.rates, worse / effect, within / effect)
+    evidence, effect = evidence_of(rows), effects(rows, lambda t: t.rate_scatter)
+    worse, within = evidence.log_e_worse() / effect, evidence.log_e_within() / effect
+    return _judged(rows, lambda t: t.measures.rates, worse, within)
 
 
 def _look_at_latencies(trials: Sequence[Trial]) -> _Looked:
@@ -222,13 +220,10 @@ def measure(trial: Trial) -> list[Measured]:
     if len(trial.measures.rates):
         effect = effects(rows, lambda t: t.rate_scatter)
         thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.rates])
-        for mine, evidence in evidence_of(rows):
-            compared = compare_errors(evidence, effect[mine], thresholds[mine])
-            for one in mine[np.isin(mine, rows.groups)].tolist():
-                m = one // len(trial.endpoints)
-                metric = trial.measures.rates[m]
-                part = compared.take(np.searchsorted(mine, np.arange(one, one + len(trial.endpoints))))
-                found[metric.name] = _together(trial, metric, part, effect[one:][: len(trial.endpoints)])
+        compared = compare_errors(evidence_of(rows), effect, thresholds)
+        for m, metric in enumerate(trial.measures.rates):
+            mine = np.arange(len(trial.endpoints)) + m * len(trial.endpoints)
+            found[metric.name] = _together(trial, metric, compared.take(mine), effect[mine])
     rows = Rows.of_latencies([trial])
     if len(trial.measures.latencies):
         test = latency_test(rows)
@@ -253,7 +248,7 @@ def _together(trial: Trial, metric: Metric, compared: Compared, effect: Floats) 
         weights[some],
         [trial.endpoints[i] for i in some.tolist()],
         log_threshold(trial, metric),
-        RateMargin(1 + float(metric.margin.pct) / 100, float(metric.margin.least) / (100 if is_rate else 1)),
+        Limit(1 + float(metric.margin.pct) / 100, float(metric.margin.least) / (100 if is_rate else 1)),
         weight=float(metric.weight),
         critical=metric.critical,
         design_effect=float(effect[some].max()),
@@ -270,12 +265,12 @@ def _share(trial: Trial) -> Measured | None:
     compared = compare_share(
         Block(n_canary, nothing, n_baseline, nothing),
         np.array([share]),
-        float(metric.margin.pct) / 100,
-        metric.direction is Direction.EITHER,
+        np.array([float(metric.margin.pct) / 100]),
+        np.array([metric.direction is Direction.EITHER]),
         np.array([share_effect(trial)]),
         np.array([threshold]),
     )
     return put_together(
-        metric.name, compared, np.ones(1), [""], threshold, RateMargin(1 + float(metric.margin.pct) / 100),
+        metric.name, compared, np.ones(1), [""], threshold, Limit(1 + float(metric.margin.pct) / 100),
         weight=float(metric.weight), critical=metric.critical, design_effect=share_effect(trial),
     )  # fmt: skip

@@ -12,21 +12,32 @@ _CLOSE = 1e-13
 
 
 def nearest_on_line(
-    canary: Floats, baseline: Floats, n_canary: Floats, n_baseline: Floats, ratio: float, difference: float
+    canary: Floats,
+    baseline: Floats,
+    n_canary: Floats,
+    n_baseline: Floats,
+    ratio: Floats,
+    difference: Floats,
 ) -> tuple[Floats, Floats]:
-    """The rates (canary, baseline) on the line of least n_c·KL(canary‖·) + n_b·KL(baseline‖·).
+    """The rates (canary, baseline) on each row's line of least n_c·KL(canary‖·) + n_b·KL(baseline‖·).
 
-    Rates strictly between 0 and 1, counts ≥ 0 and not both 0.
+    Rates strictly between 0 and 1, counts ≥ 0 and not both 0; all shapes are [rows].
     """
-    if difference == 0:
-        on_line = _on_ray(canary, baseline, n_canary, n_baseline, ratio)
-    else:
-        on_line = _on_any(canary, baseline, n_canary, n_baseline, ratio, difference)
-    on_line = np.clip(on_line, max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio))
+    on_line = _on_ray(canary, baseline, n_canary, n_baseline, ratio)
+    other = np.flatnonzero(difference)
+    if len(other):
+        columns = (canary, baseline, n_canary, n_baseline, ratio, difference)
+        on_line[other] = _on_any(*(column[other] for column in columns))
+    on_line = np.clip(on_line, *_ends(ratio, difference))
     return ratio * on_line + difference, on_line
 
 
-def _on_ray(canary: Floats, baseline: Floats, n_canary: Floats, n_baseline: Floats, ratio: float) -> Floats:
+def _ends(ratio: Floats, difference: Floats) -> tuple[Floats, Floats]:
+    """Between which baselines' rates the canary's is one as well."""
+    return np.maximum(-difference / ratio, 0), np.minimum((1 - difference) / ratio, 1)
+
+
+def _on_ray(canary: Floats, baseline: Floats, n_canary: Floats, n_baseline: Floats, ratio: Floats) -> Floats:
     # The derivative's zero is the lesser root of a·t² − b·t + c.
     a = ratio * (n_baseline + n_canary)
     b = n_baseline * (1 + baseline * ratio) + n_canary * (ratio + canary)
@@ -39,11 +50,11 @@ def _on_any(
     baseline: Floats,
     n_canary: Floats,
     n_baseline: Floats,
-    ratio: float,
-    difference: float,
+    ratio: Floats,
+    difference: Floats,
 ) -> Floats:
     # The zero of an ascending derivative, between what suits each arm by itself: Newton, kept in its bracket.
-    least, most = max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio)
+    least, most = _ends(ratio, difference)
     alone = np.clip((canary - difference) / ratio, least, most)
     low, high = np.minimum(baseline, alone), np.maximum(baseline, alone)
     low, high = np.maximum(low, least), np.minimum(high, most)

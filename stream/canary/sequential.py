@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, inf, isfinite, log
+from typing import NamedTuple
 
 from stream.canary.verdict import Interval, Judgement, MetricResult, Recommendation, Verdict
 
@@ -34,6 +35,13 @@ class Standing(StrEnum):
     WORSE = "worse"
     WITHIN = "within"
     OPEN = "open"
+
+
+class Limit(NamedTuple):
+    """How much higher one metric's value may be: by this ratio, or by this difference where that is more."""
+
+    ratio: float = 1.0
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from stream.canary.case import Case
 from stream.canary.counts import Counts
+from stream.canary.error_test import EVIDENCE_ROWS
 from stream.canary.strata import StratumWeights
-from stream.canary.trial import ARMS, EVIDENCE_ROWS, SCATTER_ROWS, Measures, Minute, Trial
+from stream.canary.trial import ARMS, SCATTER_ROWS, Measures, Minute, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import Analysis, Baseline
 from stream.sketch.histogram_codec import histograms_from_bytes, histograms_to_bytes

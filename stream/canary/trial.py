@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stream.canary.cohorts import OTHER
 from stream.canary.counts import Counts
 from stream.canary.design_effect import Scatter
+from stream.canary.error_test import EVIDENCE_ROWS
 from stream.canary.strata import StratumWeights
 from stream.model.analysis import ERROR_COLUMN, ERROR_RATE, SLO_PREFIX, THROUGHPUT, Analysis, Baseline, Metric
 from stream.sketch.histogram import HistogramSet
@@ -27,8 +28,6 @@ MAX_ENDPOINTS = 64
 """Kept apart; the rest is one stratum, ``__other__``."""
 CANARY, BASELINE = 0, 1
 ARMS = 2
-EVIDENCE_ROWS = 8
-"""State of the test of a rate: four counts, and evidence on both sides of two edges."""
 SCATTER_ROWS = len(Scatter.__dataclass_fields__)
 UNKNOWN = -1
 

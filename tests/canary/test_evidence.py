@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from stream.canary.design_effect import Scatter
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.evidence import (
-    Compared,
     compare_errors,
     compare_latencies,
     compare_share,
@@ -19,7 +18,7 @@ from stream.canary.evidence import (
 )
 from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest
-from stream.canary.sequential import Measured, Standing
+from stream.canary.sequential import Limit, Measured, Standing
 from stream.canary.strata import simultaneous_log_thresholds
 from stream.sketch import HistogramSet
 
@@ -40,7 +39,7 @@ def latencies(baseline: list[Floats], canary: list[Floats], p: float, weights: F
         sets[0], sets[1], test, margin, simultaneous_log_thresholds(THRESHOLD, weights)
     )
     names = [f"/{row}" for row in rows]
-    return put_together("latency-p99", compared, weights, names, THRESHOLD, RateMargin(1.15, 5.0))
+    return put_together("latency-p99", compared, weights, names, THRESHOLD, Limit(1.15, 5.0))
 
 
 def drawn(seed: int, n: int, median: float = 40.0) -> Floats:
@@ -78,8 +77,8 @@ def test_the_endpoint_that_is_to_blame_is_named() -> None:
 
 
 def errors(blocks: list[tuple[int, int, int, int]], effect: float = 1.0) -> Measured:
-    margin = RateMargin(1.5, 0.002)
-    evidence = ErrorEvidence.start(1, margin)
+    margin = Limit(1.5, 0.002)
+    evidence = ErrorEvidence.start(RateMargin.same(1, *margin))
     for block in blocks:
         evidence = evidence.add(Block(*(np.array([float(x)]) for x in block)))
     compared = compare_errors(evidence, np.array([effect]), np.array([THRESHOLD]))
@@ -110,14 +109,23 @@ def test_no_errors_at_all_are_within_only_once_there_are_enough_requests() -> No
 
 
 def test_a_canary_that_gets_too_little_traffic_is_found() -> None:
-    def share(canary: int, either: bool = True) -> Compared:
-        block = Block(*(np.array([float(x)]) for x in (canary, 0, 95_000, 0)))
-        return compare_share(block, np.array([0.05]), 0.2, either, np.ones(1), np.array([THRESHOLD]))
-
-    assert share(3000).log_e_worse[0] > THRESHOLD
-    assert share(5000).log_e_worse[0] < 0
-    assert share(5000).log_e_within[0] == inf
-    assert share(8000).log_e_worse[0] > THRESHOLD > share(8000, either=False).log_e_worse[0]
+    """Rows of several analyses at once, each with its own margin."""
+    canary = np.array([3000.0, 5000, 8000, 8000, 3000])
+    none, each = np.zeros(5), np.ones(5)
+    found = compare_share(
+        Block(canary, none, 95_000 * each, none),
+        0.05 * each,
+        np.array([0.2, 0.2, 0.2, 0.2, 0.5]),
+        np.array([True, True, True, False, True]),
+        each,
+        THRESHOLD * each,
+    )
+    too_little, right, too_much, more_is_fine, wide = found.log_e_worse
+    assert too_little > THRESHOLD
+    assert right < 0
+    assert found.log_e_within[1] == inf
+    assert too_much > THRESHOLD > more_is_fine
+    assert wide < 0
 
 
 def test_scatter_of_the_tail_is_what_the_latencies_design_effect_is_made_of() -> None:
