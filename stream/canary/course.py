@@ -121,6 +121,7 @@ class Course:
     def _supersede(self, tick_s: int) -> None:
         if self.running is not None:
             self._leave_stage(SUPERSEDED, tick_s)
+            self._is_judged = True
 
     def _leave_stage(self, verdict: str, tick_s: int) -> None:
         assert self.stage is not None

@@ -147,7 +147,7 @@ class Rollout(Course):
 
     def _begin(self, event: DeployEvent, tick_s: int) -> None:
         told = None if event.stage_pct is None else float(event.stage_pct)
-        if self._is_the_automatic(event) and told != FULL:
+        if self._is_the_automatic(event) and told not in (0, FULL):
             self._adopt(event, told)
             return
         closed = f"; {self.deployment} is superseded" if self.is_open else ""
