@@ -1,16 +1,26 @@
 """Endpoints are compared each with itself, and then put together: another mix of them is no harm.
 
 A canary that gets more of the slow endpoints looks slower although none of them is (Simpson's paradox). So
-each endpoint is a stratum with its own evidence, and
+each endpoint is a stratum with its own evidence E_s. They are put together as an average,
 
-    E = ½ · Σ w_s·E_s + ½ · Π E_s
+    E = ½ · Σ w_s·E_s + ½ · E_all
 
-The average is an e-value under any dependence between endpoints, and finds harm to one of them. The product
-is one as far as requests of different endpoints are independent, as those of one endpoint are taken to be,
-and finds harm that is spread over all. Weights must not look at the outcomes: they are given out once, when
-an endpoint is first seen, by its share of the traffic then.
+which is an e-value whatever depends on what. Harm to one endpoint shows in its E_s. Harm that is spread over
+all, too thin to show in any, shows in E_all: **one bet on every request of the analysis**, in the order in
+which they come (after Turner & Grünwald, "Safe sequential testing and effect estimation in stratified count
+data", arXiv 2302.11401).
 
-Effects are averaged by the same weights, which are the baseline's mix, on the scale of logarithms for ratios.
+Why E_all is valid. A request belongs to one endpoint, and so changes the stake by that endpoint's factor
+alone. If the endpoint is within its margin, no request is expected to raise the stake, whatever came before
+it *at any endpoint*. So the stake is a supermartingale, and ln E_all, what all requests did to it, is the sum
+of what they did at each endpoint, Σ ln E_s. Nothing is counted twice, and no p-values are multiplied. What is
+needed is what each endpoint's own test needs: that requests are independent, given the past. That they are
+not, as with a bad minute that hits all endpoints of one arm, is what the design effect of all endpoints
+together is for: evidence at any endpoint is divided by that at least.
+
+Weights must not look at the outcomes: they are given out once, when an endpoint is first seen, by its share
+of the traffic then. Effects are averaged by the same weights, which are the baseline's mix, on the scale of
+logarithms for ratios.
 """
 
 from __future__ import annotations
@@ -30,6 +40,8 @@ NEARLY_ALL = 0.9
 """Endpoints that hardly anybody calls never show that they are well."""
 EVEN = 0.25
 """So much of the weight that is given out is split evenly, that small endpoints be heard."""
+TOGETHER = 0.5
+"""The weight of the bet on all requests: harm to one endpoint and harm to all are equally likely."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,14 +75,24 @@ class StratumWeights:
 
 
 def combined_log_e(log_e: Floats, weights: Floats) -> Floats:
-    """[…] ln of the whole's e-value from [… , strata]. Weight that was not given out counts as an endpoint of
-    which nothing is known."""
-    left = np.maximum(1 - weights.sum(axis=-1, keepdims=True), 0)
+    """[…] ln of the whole's e-value from […, strata]."""
+    rows = np.broadcast_to(weights, log_e.shape)
+    groups = np.arange(0, log_e.size, log_e.shape[-1])
+    return combined_log_e_of_groups(log_e.ravel(), rows.ravel(), groups).reshape(log_e.shape[:-1])
+
+
+def combined_log_e_of_groups(log_e: Floats, weights: Floats, groups: Ints) -> Floats:
+    """[groups] the same of rows side by side; ``groups``: where each begins. None is empty.
+
+    Weight that was not given out counts as an endpoint of which nothing is known. Rows without weight are of
+    endpoints that are not judged yet.
+    """
     with np.errstate(divide="ignore"):
-        shares = np.log(np.concatenate((weights, left), axis=-1))
-    unknown = np.zeros((*log_e.shape[:-1], 1))
-    average = np.logaddexp.reduce(np.concatenate((log_e, unknown), axis=-1) + shares, axis=-1)
-    return np.asarray(np.logaddexp(average, log_e.sum(axis=-1)) - log(2))
+        average = np.logaddexp.reduceat(log_e + np.log(weights), groups)
+        left = np.log(np.maximum(1 - np.add.reduceat(weights, groups), 0))
+    together = np.add.reduceat(np.where(weights > 0, log_e, 0.0), groups)
+    each = np.logaddexp(average, left) + log(1 - TOGETHER)
+    return np.asarray(np.logaddexp(each, together + log(TOGETHER)))
 
 
 def combined_effect(effects: Floats, weights: Floats) -> float:
@@ -85,16 +107,11 @@ def simultaneous_log_thresholds(log_threshold: float, weights: Floats) -> Floats
 
 def shown_on_nearly_all(log_e: Floats, weights: Floats, log_threshold: float) -> NDArray[np.bool_]:
     """[…] whether endpoints with at least ``NEARLY_ALL`` of the weight show it, all of them at once at α."""
-    shown = log_e >= simultaneous_log_thresholds(log_threshold, weights)
-    return np.asarray((weights * shown).sum(axis=-1) >= NEARLY_ALL * weights.sum(axis=-1))
-
-
-def combined_log_e_of_groups(log_e: Floats, weights: Floats, groups: Ints) -> Floats:
-    """[groups] the averages of rows side by side; ``groups``: where each begins."""
-    with np.errstate(divide="ignore"):
-        average = np.logaddexp.reduceat(log_e + np.log(weights), groups)
-        left = np.log(np.maximum(1 - np.add.reduceat(weights, groups), 0))
-    return np.asarray(np.logaddexp(average, left))
+    rows = np.broadcast_to(weights, log_e.shape)
+    groups = np.arange(0, log_e.size, log_e.shape[-1])
+    thresholds = np.full(len(groups), log_threshold)
+    shown = shown_on_nearly_all_of_groups(log_e.ravel(), rows.ravel(), groups, thresholds)
+    return shown.reshape(log_e.shape[:-1])
 
 
 def shown_on_nearly_all_of_groups(
