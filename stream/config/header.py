@@ -8,9 +8,10 @@ from stream.config.section import Value
 from stream.config.tree import Mark
 from stream.config.values import name, text
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.objective import Objective
 
-Meaning = Objective | Analysis
+Meaning = Objective | Analysis | Comparison
 _TOP = Mark(1, 1)
 
 

@@ -10,6 +10,7 @@ from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.objective import Calendar, Latency, Objective
 from stream.words import counted
 
@@ -33,6 +34,8 @@ def summary_line(report: Report) -> str:
         kinds = [counted(len(report.objectives), "SLO")]
         if report.analyses:
             kinds.append(counted(len(report.analyses), "canary analysis", "canary analyses"))
+        if report.comparisons:
+            kinds.append(counted(len(report.comparisons), "shadow comparison"))
         return f"{' and '.join(kinds)} in {files}, no problem"
     problems = counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
@@ -49,6 +52,7 @@ def render_json(report: Report) -> dict[str, object]:
         "problems": [_problem_json(problem) for problem in report.problems],
         "objectives": [_json(found) for found in report.located if isinstance(found.meaning, Objective)],
         "analyses": [_json(found) for found in report.located if isinstance(found.meaning, Analysis)],
+        "comparisons": [_json(found) for found in report.located if isinstance(found.meaning, Comparison)],
     }
 
 
@@ -65,8 +69,13 @@ def _problem_json(problem: Problem) -> dict[str, object]:
 
 def _json(found: Located) -> dict[str, object]:
     place = {"file": found.file, "line": found.line, "column": found.column}
-    meaning = found.meaning
-    return place | (_objective_json(meaning) if isinstance(meaning, Objective) else _analysis_json(meaning))
+    match found.meaning:
+        case Objective():
+            return place | _objective_json(found.meaning)
+        case Analysis():
+            return place | _analysis_json(found.meaning)
+        case Comparison():
+            return place | _comparison_json(found.meaning)
 
 
 def _analysis_json(analysis: Analysis) -> dict[str, object]:
@@ -77,6 +86,16 @@ def _analysis_json(analysis: Analysis) -> dict[str, object]:
         "method": analysis.method,
         "metrics": [metric.name for metric in analysis.metrics],
         "stages_pct": [float(share) for share in analysis.stages_pct],
+    }
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, object]:
+    return {
+        "namespace": comparison.namespace,
+        "name": comparison.name,
+        "service": comparison.service,
+        "mismatch": comparison.mismatch,
+        "maximum_mismatch_pct": float(comparison.most_mismatch_pct),
     }
 
 
@@ -93,8 +112,13 @@ def _objective_json(objective: Objective) -> dict[str, object]:
 
 
 def _line(found: Located) -> str:
-    meaning = found.meaning
-    return _objective_line(meaning) if isinstance(meaning, Objective) else _analysis_line(meaning)
+    match found.meaning:
+        case Objective():
+            return _objective_line(found.meaning)
+        case Analysis():
+            return _analysis_line(found.meaning)
+        case Comparison():
+            return _comparison_line(found.meaning)
 
 
 def _analysis_line(analysis: Analysis) -> str:
@@ -104,6 +128,14 @@ def _analysis_line(analysis: Analysis) -> str:
         f"{printable(analysis.identity)}: {analysis.method} canary analysis of {service}, {metrics}, "
         f"at {stages} % for {shown_ms(analysis.shortest_s * 1000)} to "
         f"{shown_ms(analysis.longest_s * 1000)}"
+    )
+
+
+def _comparison_line(comparison: Comparison) -> str:
+    lengths = f"{shown_ms(comparison.shortest_s * 1000)} to {shown_ms(comparison.longest_s * 1000)}"
+    return (
+        f"{printable(comparison.identity)}: shadow comparison of {printable(comparison.service)}, at most "
+        f"{comparison.most_mismatch_pct:f} % mismatches, for {lengths}"
     )
 
 
