@@ -12,9 +12,6 @@ from stream.canary.absorb import evidence_of
 from stream.canary.design_effect import SHRINKAGE_PANES, Scatter
 from stream.canary.error_test import Block
 from stream.canary.evidence import (
-    Compared,
-    compare_errors,
-    compare_latencies,
     compare_share,
     put_together,
 )
@@ -64,14 +61,7 @@ def settle(trial: Trial) -> None:
 
 def latency_test(rows: Rows) -> QuantileTest:
     """Of every quantile at every endpoint."""
-    arms = []
-    for arm in (BASELINE, CANARY):
-        first, found = 0, []
-        for trial in rows.trials:
-            aligned = trial.histograms[arm].aligned(np.arange(len(trial.endpoints)))
-            found.append(aligned.remap(aligned.keys + first))
-            first += len(trial.endpoints)
-        arms.append(Arm.of(joined(found)))
+    arms = [Arm.of(aligned(rows.trials, arm)) for arm in (BASELINE, CANARY)]
     begins = np.cumsum(rows.endpoints) - rows.endpoints
     place = [
         np.tile(np.arange(e) + begin, m)
@@ -87,6 +77,16 @@ def latency_test(rows: Rows) -> QuantileTest:
         c[CANARY],
         effects(rows, lambda t: t.tail_scatter),
     )
+
+
+def aligned(trials: Sequence[Trial], arm: int) -> HistogramSet:
+    """A histogram for each endpoint of each trial, one after the other."""
+    first, found = 0, []
+    for trial in trials:
+        one = trial.histograms[arm].aligned(np.arange(len(trial.endpoints)))
+        found.append(one.with_keys(one.keys + first))
+        first += len(trial.endpoints)
+    return joined(found)
 
 
 def joined(sets: Sequence[HistogramSet]) -> HistogramSet:
@@ -135,7 +135,7 @@ def share_effect(trial: Trial) -> float:
     return float(max(1.0, (SHRINKAGE_PANES + (panes - 1) * raw) / (SHRINKAGE_PANES + panes - 1)))
 
 
-def expected_share(trial: Trial) -> float | None:
+def expectedshare_of(trial: Trial) -> float | None:
     """Of both arms' requests, those that the canary should get; None: nobody said."""
     if trial.baseline is Baseline.BEFORE or trial.percent is None:
         return None
@@ -156,7 +156,7 @@ def look(trials: Sequence[Trial]) -> list[Stands]:
             one[1] &= bool(within[start : start + metrics].all())
             start += metrics
     for trial, one in zip(trials, found, strict=True):
-        if (share := _share(trial)) is not None:
+        if (share := share_of(trial)) is not None:
             one[0] |= share.standing is Standing.WORSE
             one[1] &= share.standing is Standing.WITHIN
     return [Stands(*one) for one in found]
@@ -213,51 +213,9 @@ def stratum_weights(trial: Trial) -> Floats:
     return found
 
 
-def measure(trial: Trial) -> list[Measured]:
-    """Every metric of one trial in the order of its analysis, with numbers and intervals."""
-    found: dict[str, Measured] = {}
-    rows = Rows.of_rates([trial])
-    if len(trial.measures.rates):
-        effect = effects(rows, lambda t: t.rate_scatter)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.rates])
-        compared = compare_errors(evidence_of(rows), effect, thresholds)
-        for m, metric in enumerate(trial.measures.rates):
-            mine = np.arange(len(trial.endpoints)) + m * len(trial.endpoints)
-            found[metric.name] = _together(trial, metric, compared.take(mine), effect[mine])
-    rows = Rows.of_latencies([trial])
-    if len(trial.measures.latencies):
-        test = latency_test(rows)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.latencies])
-        sets = [trial.histograms[arm].aligned(np.arange(len(trial.endpoints))) for arm in (BASELINE, CANARY)]
-        compared = compare_latencies(sets[0], sets[1], test, allowances(rows), thresholds)
-        for q, metric in enumerate(trial.measures.latencies):
-            mine = np.arange(len(trial.endpoints)) + q * len(trial.endpoints)
-            found[metric.name] = _together(trial, metric, compared.take(mine), test.design_effect[mine])
-    if (share := _share(trial)) is not None:
-        found[share.name] = share
-    return [found[m.name] for m in trial.analysis.metrics if m.name in found]
-
-
-def _together(trial: Trial, metric: Metric, compared: Compared, effect: Floats) -> Measured:
-    weights = stratum_weights(trial)
-    some = np.flatnonzero(weights > 0)
-    is_rate = metric.quantile is None
-    return put_together(
-        metric.name,
-        compared.take(some),
-        weights[some],
-        [trial.endpoints[i] for i in some.tolist()],
-        log_threshold(trial, metric),
-        Limit(1 + float(metric.margin.pct) / 100, float(metric.margin.least) / (100 if is_rate else 1)),
-        weight=float(metric.weight),
-        critical=metric.critical,
-        design_effect=float(effect[some].max()),
-    )
-
-
-def _share(trial: Trial) -> Measured | None:
+def share_of(trial: Trial) -> Measured | None:
     """The throughput; None if it is not asked for, or nobody said what it should be."""
-    metric, share = trial.measures.share, expected_share(trial)
+    metric, share = trial.measures.share, expectedshare_of(trial)
     if metric is None or share is None:
         return None
     n_canary, n_baseline = (np.array([float(n)]) for n in trial.requests)

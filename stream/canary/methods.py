@@ -6,7 +6,7 @@ duration is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,7 @@ from stream.canary import fixed, sequential
 from stream.canary.counts import CELL_BAD, CELL_BAD_WEIGHT, CELL_EVENTS, CELL_WEIGHT
 from stream.canary.kayenta.classify import Class, Rules, classify
 from stream.canary.kayenta.score import Outcome, Scored, score, verdict
-from stream.canary.look import measure
-from stream.canary.sequential import Progress
+from stream.canary.sequential import Measured, Progress
 from stream.canary.trial import BASELINE, CANARY, ServiceSlo, Trial
 from stream.canary.verdict import Anomaly, Judgement, MetricResult, Recommendation, Severity, Verdict
 from stream.model.analysis import ERROR_RATE, Method
@@ -25,14 +24,15 @@ from stream.sketch.histogram import HistogramSet
 TAIL = 0.99
 
 
-def judge(trial: Trial, progress: Progress) -> Judgement:
-    """By the method of the trial's analysis."""
-    return _METHODS[trial.analysis.method](trial, progress)
+def judge(trial: Trial, progress: Progress, measured: Sequence[Measured] = ()) -> Judgement:
+    """By the method of the trial's analysis; ``measured`` is for the sequential one."""
+    if trial.analysis.method is Method.SEQUENTIAL:
+        return _sequential(trial, progress, measured)
+    return (_fixed if trial.analysis.method is Method.FIXED else _kayenta)(trial, progress)
 
 
-def _sequential(trial: Trial, progress: Progress) -> Judgement:
-    has_both = min(trial.requests) > 0
-    said = sequential.judge(measure(trial) if has_both else [], progress)
+def _sequential(trial: Trial, progress: Progress, measured: Sequence[Measured]) -> Judgement:
+    said = sequential.judge(measured, progress)
     return replace(said, anomalies=tuple(_missed(trial)))
 
 
@@ -151,10 +151,3 @@ def _missed(trial: Trial) -> list[Anomaly]:
             )
             found.append(Anomaly(f"slo/{slo.name}", Severity.WARNING, reason))
     return found
-
-
-_METHODS: dict[Method, Callable[[Trial, Progress], Judgement]] = {
-    Method.SEQUENTIAL: _sequential,
-    Method.FIXED: _fixed,
-    Method.KAYENTA: _kayenta,
-}

@@ -140,6 +140,10 @@ class HistogramSet:
     def _all_words(self) -> Ints:
         return _words(np.repeat(self.keys, self.sizes), self.buckets)
 
+    def with_keys(self, keys: Ints) -> HistogramSet:
+        """The same histograms under other keys that ascend as well."""
+        return HistogramSet(keys, self.count, self.squares, self.offsets, self.buckets, self.weights)
+
     def remap(self, new_keys: Ints) -> HistogramSet:
         """The same histograms under other keys, one for each; those that share a key are added up."""
         order = np.argsort(new_keys, kind="stable")
