@@ -60,6 +60,18 @@ class Course:
     def is_open(self) -> bool:
         return self.release is not None and self.phase not in CLOSED
 
+    def progress_pct(self, tick_s: int) -> float:
+        """Of the whole rollout: stages behind it, and what of its longest time this one has had."""
+        if self.stage is None or self.phase is Phase.ROLLED_BACK:
+            return 0.0
+        if self.phase is Phase.FINISHED:
+            return 100.0
+        longest_s = self.analysis.warmup_s + self.analysis.longest_s
+        part = min(1.0, (tick_s - self.stage.since_s) / longest_s) if self.running else 1.0
+        behind = self.stage.place + (part if self.phase in (Phase.RUNNING, Phase.PROMOTED) else 0.0)
+        behind += 1.0 if self.phase is Phase.PASSED else 0.0
+        return 100 * behind / len(self.analysis.stages_pct)
+
     def conclude(self, verdict: Verdict, tick_s: int) -> None:
         """The judge's last word on the stage that is running."""
         assert self.running is not None, "nothing is judged"
@@ -110,9 +122,6 @@ class Course:
         place, baselines = self._place(percent), tuple(kind.value for kind in kinds)
         self.stage = Stage(self._serial, place, percent, since_s, version, baselines, share, full)
         self.phase = phase
-        if percent == 0:
-            self._is_judged, self.phase = True, Phase.PAUSED
-            self._tell(f"the stage of {self.deployment} has 0 % of the traffic: there is nothing to judge")
 
     def _place(self, percent: float | None) -> int:
         stages = self.analysis.stages_pct

@@ -130,12 +130,9 @@ class Rollout(Course):
         self.release = replace(self.release, began_ms=event.at_ms, version=version, previous_version=previous)
 
     def _next_stage(self, event: DeployEvent, tick_s: int) -> None:
-        now = None if self.stage is None else self.stage.percent
-        later = [float(pct) for pct in self.analysis.stages_pct if now is not None and pct > now]
-        if event.stage_pct is None and not later:
-            self._tell(f"{_named(event)} says no share, and the analysis knows no stage after this: ignored")
-            return
-        percent = later[0] if event.stage_pct is None else float(event.stage_pct)
+        assert event.stage_pct is not None, "the decoder refuses it"
+        assert self.stage is not None
+        percent, now = float(event.stage_pct), self.stage.percent
         if percent == now and self.running is not None:
             self._tell(f"{_named(event)} is at {percent:g} % already: ignored")
             return
@@ -147,7 +144,7 @@ class Rollout(Course):
 
     def _begin(self, event: DeployEvent, tick_s: int) -> None:
         told = None if event.stage_pct is None else float(event.stage_pct)
-        if self._is_the_automatic(event) and told not in (0, FULL):
+        if self._is_the_automatic(event) and told != FULL:
             self._adopt(event, told)
             return
         closed = f"; {self.deployment} is superseded" if self.is_open else ""

@@ -83,16 +83,6 @@ def test_a_stage_of_which_nothing_is_certain_pauses_until_the_next_one(verdict: 
     assert game.rollout.phase is Phase.RUNNING
 
 
-def test_a_stage_without_a_share_is_the_next_one_of_the_analysis() -> None:
-    game = play(told("started", 10), told("stage", 20), told("stage", 30), stages=(5, 25, 50), stable="a")
-    found = []
-    for _ in range(3):
-        assert game.rollout.stage is not None
-        found.append(game.rollout.stage.percent)
-        game.on(stable="a")
-    assert found == [5, 25, 50]
-
-
 def test_another_deployment_takes_the_place_of_the_one_under_way() -> None:
     game = play(
         told("started", 10, "5"),
