@@ -21,12 +21,12 @@ from stream.canary.detail import measure
 from stream.canary.look import Stands, look, settle
 from stream.canary.methods import judge
 from stream.canary.past import Past
-from stream.canary.points import points
+from stream.canary.points import end_minute
 from stream.canary.rollout import Rollout
 from stream.canary.rollout_state import Phase
 from stream.canary.sequential import Measured, Progress
 from stream.canary.snapshot import StoredBook
-from stream.canary.trial import BASELINE, CANARY, Measures, Minute, Pane, ServiceSlo, Trial
+from stream.canary.trial import BASELINE, CANARY, Measures, Pane, ServiceSlo, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import ERROR_COLUMN, Analysis, Baseline, Method
 from stream.model.deploy import DeployEvent
@@ -35,8 +35,6 @@ from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 
 HOUR_S, MINUTE_S = 3600, 60
-MAX_POINTS = 1440
-"""Minutes of a trial that are kept one by one: a day."""
 
 
 class CanaryBook:
@@ -233,7 +231,8 @@ class CanaryBook:
         trial.baseline = Baseline.BEFORE
         part = before.take(np.array([place for place, _ in mine], np.int64))
         absorb([trial], [trial.pane(part, [BASELINE] * len(mine), [endpoint for _, endpoint in mine])])
-        trial.panes, trial.minute = 0, Minute.empty(len(case.measures.columns))
+        trial.panes = 0
+        trial.set_mark(())
         return True
 
     def _remember(self, counts: Counts, pane: int) -> None:
@@ -250,11 +249,8 @@ class CanaryBook:
         for case in cases:
             assert case.trial is not None
             settle(case.trial)
-            if tick_s % MINUTE_S == 0:
-                trial = case.trial
-                if trial.panes:
-                    trial.points = [*trial.points, points(trial, trial.minute)][-MAX_POINTS:]
-                    trial.minute = Minute.empty(len(case.measures.columns))
+            if tick_s % MINUTE_S == 0 and case.trial.panes:
+                end_minute(case.trial)
         looked = [c.trial for c in cases if c.trial is not None and _is_tested(c.trial)]
         stands = dict(zip(map(id, looked), look(looked), strict=True)) if looked else {}
         for trial in looked:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from stream.canary.absorb import evidence_of
 from stream.canary.evidence import Compared, compare_errors, compare_latencies, put_together
 from stream.canary.look import (
-    aligned,
     allowances,
     effects,
     latency_test,
@@ -21,7 +20,7 @@ from stream.canary.look import (
     share_of,
     stratum_weights,
 )
-from stream.canary.rows import Rows
+from stream.canary.rows import Rows, side_by_side
 from stream.canary.sequential import Limit, Measured
 from stream.canary.trial import BASELINE, CANARY, Trial
 from stream.model.analysis import Metric
@@ -45,7 +44,7 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
     if rows.metrics.any():
         test = latency_test(rows)
         thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.latencies])
-        baseline, canary = (aligned(trials, arm) for arm in (BASELINE, CANARY))
+        baseline, canary = (side_by_side([t.arm(arm) for t in trials]) for arm in (BASELINE, CANARY))
         compared = compare_latencies(baseline, canary, test, allowances(rows), thresholds)
         _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect)
     for trial, one in zip(trials, found, strict=True):

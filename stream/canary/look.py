@@ -17,13 +17,12 @@ from stream.canary.evidence import (
 )
 from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest, concentration
-from stream.canary.rows import Rows
+from stream.canary.rows import Rows, side_by_side
 from stream.canary.sequential import Limit, Measured, Standing
 from stream.canary.spending import Spending
 from stream.canary.strata import combined_log_e_of_groups, shown_on_nearly_all_of_groups
 from stream.canary.trial import BASELINE, CANARY, SCATTER_ROWS, Trial
 from stream.model.analysis import Baseline, Direction, Metric
-from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -61,46 +60,16 @@ def settle(trial: Trial) -> None:
 
 def latency_test(rows: Rows) -> QuantileTest:
     """Of every quantile at every endpoint."""
-    arms = [Arm.of(aligned(rows.trials, arm)) for arm in (BASELINE, CANARY)]
-    begins = np.cumsum(rows.endpoints) - rows.endpoints
-    place = [
-        np.tile(np.arange(e) + begin, m)
-        for e, begin, m in zip(rows.endpoints.tolist(), begins.tolist(), rows.metrics.tolist(), strict=True)
-    ]
+    arms = [Arm.of(side_by_side([t.arm(arm) for t in rows.trials])) for arm in (BASELINE, CANARY)]
     c = rows.joined(_concentrations)
     return QuantileTest(
         arms[0],
         arms[1],
-        np.concatenate(place),
+        rows.places,
         rows.of_metric(lambda t: t.measures.quantiles.tolist()),
         c[BASELINE],
         c[CANARY],
         effects(rows, lambda t: t.tail_scatter),
-    )
-
-
-def aligned(trials: Sequence[Trial], arm: int) -> HistogramSet:
-    """A histogram for each endpoint of each trial, one after the other."""
-    first, found = 0, []
-    for trial in trials:
-        one = trial.histograms[arm].aligned(np.arange(len(trial.endpoints)))
-        found.append(one.with_keys(one.keys + first))
-        first += len(trial.endpoints)
-    return joined(found)
-
-
-def joined(sets: Sequence[HistogramSet]) -> HistogramSet:
-    """Sets whose keys ascend from one to the next, as one."""
-    starts = np.cumsum([0, *(len(one.buckets) for one in sets)])
-    return HistogramSet(
-        np.concatenate([one.keys for one in sets]),
-        np.concatenate([one.count for one in sets]),
-        np.concatenate([one.squares for one in sets]),
-        np.concatenate(
-            [[0], *(one.offsets[1:] + start for one, start in zip(sets, starts.tolist(), strict=False))]
-        ),
-        np.concatenate([one.buckets for one in sets]),
-        np.concatenate([one.weights for one in sets]),
     )
 
 

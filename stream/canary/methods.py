@@ -57,7 +57,7 @@ def _fixed(trial: Trial, progress: Progress) -> Judgement:
 
 def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
     """Of all endpoints together, on the buckets that either arm has."""
-    merged = [one.remap(np.zeros(len(one), np.int64)) for one in trial.histograms]
+    merged = [trial.arm(arm).remap(np.zeros(len(trial.endpoints), np.int64)) for arm in (CANARY, BASELINE)]
     buckets = np.union1d(merged[CANARY].buckets, merged[BASELINE].buckets)
     errors = next((i for i, m in enumerate(trial.measures.rates) if m.name == ERROR_RATE), None)
     found = []
@@ -73,13 +73,13 @@ def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
 
 
 def _tail(histogram: HistogramSet) -> float | None:
-    return float(histogram.quantiles(TAIL)[0]) if len(histogram) else None
+    return float(histogram.quantiles(TAIL)[0]) if histogram.count.sum() else None
 
 
 def _kayenta(trial: Trial, progress: Progress) -> Judgement:
     results, scored = [], []
     for i, metric in enumerate(trial.analysis.metrics):
-        arms = [np.array([_or_nan(p[i][arm]) for p in trial.points]) for arm in (CANARY, BASELINE)]
+        arms = [np.array([_or_nan(p[i][arm]) for p in trial.mark.points]) for arm in (CANARY, BASELINE)]
         found = classify(arms[0], arms[1], Rules(direction=metric.direction, is_critical=metric.critical))
         scored.append(Scored(metric.name, found.classification, found.is_critical, (metric.name,)))
         values = [float(np.nanmean(a)) if (~np.isnan(a)).any() else None for a in arms]

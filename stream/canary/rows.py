@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.canary.trial import Trial
+from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -50,6 +51,13 @@ class Rows:
         sizes = np.repeat(self.endpoints, self.metrics)
         return np.cumsum(sizes) - sizes
 
+    @property
+    def places(self) -> Ints:
+        """[rows] of each row's endpoint, among the endpoints of all trials one after the other."""
+        begins = (np.cumsum(self.endpoints) - self.endpoints).tolist()
+        sizes = zip(begins, self.endpoints.tolist(), self.metrics.tolist(), strict=True)
+        return np.concatenate([np.tile(np.arange(begin, begin + e), m) for begin, e, m in sizes])
+
     def joined(self, of: Callable[[Trial], NDArray[Any]]) -> NDArray[Any]:
         """[…, rows] of the trials' [… , metrics, endpoints]."""
         parts = [of(trial) for trial in self.trials]
@@ -75,3 +83,17 @@ class Rows:
         ):
             yield trial, rows[..., start:end].reshape(*rows.shape[:-1], m, e)
             start = end
+
+
+def side_by_side(sets: Sequence[HistogramSet]) -> HistogramSet:
+    """One after the other, numbered from 0."""
+    starts = np.cumsum([0, *(len(one.buckets) for one in sets)]).tolist()
+    offsets = [one.offsets[1:] + start for one, start in zip(sets, starts, strict=False)]
+    return HistogramSet(
+        np.arange(sum(len(one) for one in sets)),
+        np.concatenate([one.count for one in sets]),
+        np.concatenate([one.squares for one in sets]),
+        np.concatenate([[0], *offsets]),
+        np.concatenate([one.buckets for one in sets]),
+        np.concatenate([one.weights for one in sets]),
+    )

@@ -140,10 +140,6 @@ class HistogramSet:
     def _all_words(self) -> Ints:
         return _words(np.repeat(self.keys, self.sizes), self.buckets)
 
-    def with_keys(self, keys: Ints) -> HistogramSet:
-        """The same histograms under other keys that ascend as well."""
-        return HistogramSet(keys, self.count, self.squares, self.offsets, self.buckets, self.weights)
-
     def remap(self, new_keys: Ints) -> HistogramSet:
         """The same histograms under other keys, one for each; those that share a key are added up."""
         order = np.argsort(new_keys, kind="stable")
@@ -269,8 +265,8 @@ class LogHistogram:
 
 def _words(keys: Ints, buckets: NDArray[np.int32]) -> Ints:
     """Key and bucket in one word that sorts as both do."""
-    assert int(keys.min()) >= 0, "a negative key"
-    assert int(keys.max()) < _MOST_KEY, "a key of more than 52 bits"
+    assert not len(keys) or int(keys.min()) >= 0, "a negative key"
+    assert not len(keys) or int(keys.max()) < _MOST_KEY, "a key of more than 52 bits"
     return (keys << SPAN_BITS) | (buckets.astype(np.int64) - ZERO)
 
 
