@@ -22,7 +22,7 @@ from stream.canary.design_effect import Scatter
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.quantile_test import Arm
 from stream.canary.rows import Rows, side_by_side
-from stream.canary.trial import BASELINE, CANARY, UNKNOWN, Pane, Trial, key_of
+from stream.canary.trial import BASELINE, CANARY, UNKNOWN, Pane, Trial
 from stream.model.analysis import Baseline
 from stream.sketch.buckets import ZERO
 from stream.sketch.histogram import ONE, SQUARE, HistogramSet
@@ -123,26 +123,19 @@ def _tails(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     if not rows.metrics.any():
         return
     limits = rows.joined(lambda t: t.limits)
-    canary = [pane.histograms.aligned(key_of(CANARY, _strata(t))) for t, pane in _both(trials, panes)]
+    canary = [pane.histograms for pane in panes]
     baseline = [
-        t.arm(BASELINE)
-        if t.baseline is Baseline.BEFORE
-        else pane.histograms.aligned(key_of(BASELINE, _strata(t)))
-        for t, pane in _both(trials, panes)
+        t.histograms if t.baseline is Baseline.BEFORE else pane.histograms for t, pane in _both(trials, panes)
     ]
-    columns = [*_above(rows, canary, limits), *_above(rows, baseline, limits)]
+    columns = [*_above(rows, canary, CANARY, limits), *_above(rows, baseline, BASELINE, limits)]
     split = [[part for _, part in rows.split(column)] for column in columns]
     for trial, more in zip(trials, _scattered(list(zip(*split, strict=True))), strict=True):
         trial.tail_scatter = trial.tail_scatter + more
 
 
-def _strata(trial: Trial) -> Ints:
-    return np.arange(len(trial.endpoints))
-
-
-def _above(rows: Rows, histograms: Sequence[HistogramSet], limits: Ints) -> tuple[Floats, Floats]:
+def _above(rows: Rows, histograms: Sequence[HistogramSet], which: int, limits: Ints) -> tuple[Floats, Floats]:
     """[rows] effective requests, and those in buckets above the limit; none where there is no limit."""
-    arm, places = Arm.of(side_by_side(histograms)), rows.places
+    arm, places = Arm.of(side_by_side(rows.trials, histograms, which)), rows.places
     known = limits != UNKNOWN
     n = np.where(known, arm.sizes[places], 0.0)
     above = np.where(known, n - arm.up_to(places, np.maximum(limits, 0)), 0.0)
@@ -154,7 +147,8 @@ def _know_tails(trials: Sequence[Trial]) -> None:
     rows = Rows.of_latencies(trials)
     if not rows.metrics.any():
         return
-    baseline, places = side_by_side([trial.arm(BASELINE) for trial in trials]), rows.places
+    baseline = side_by_side(trials, [trial.histograms for trial in trials], BASELINE)
+    places = rows.places
     p = rows.of_metric(lambda t: t.measures.quantiles.tolist())
     limits = np.full(len(places), UNKNOWN)
     for quantile in np.unique(p).tolist():

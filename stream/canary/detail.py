@@ -44,7 +44,8 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
     if rows.metrics.any():
         test = latency_test(rows)
         thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.latencies])
-        baseline, canary = (side_by_side([t.arm(arm) for t in trials]) for arm in (BASELINE, CANARY))
+        sets = [trial.histograms for trial in trials]
+        baseline, canary = (side_by_side(trials, sets, arm) for arm in (BASELINE, CANARY))
         compared = compare_latencies(baseline, canary, test, allowances(rows), thresholds)
         _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect)
     for trial, one in zip(trials, found, strict=True):

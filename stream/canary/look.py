@@ -60,7 +60,8 @@ def settle(trial: Trial) -> None:
 
 def latency_test(rows: Rows) -> QuantileTest:
     """Of every quantile at every endpoint."""
-    arms = [Arm.of(side_by_side([t.arm(arm) for t in rows.trials])) for arm in (BASELINE, CANARY)]
+    sets = [trial.histograms for trial in rows.trials]
+    arms = [Arm.of(side_by_side(rows.trials, sets, arm)) for arm in (BASELINE, CANARY)]
     c = rows.joined(_concentrations)
     return QuantileTest(
         arms[0],

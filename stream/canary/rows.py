@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.canary.trial import Trial
+from stream.canary.trial import ARMS, MAX_ENDPOINTS, Trial, key_of
 from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+OF_A_TRIAL = ARMS * MAX_ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,15 +86,20 @@ class Rows:
             start = end
 
 
-def side_by_side(sets: Sequence[HistogramSet]) -> HistogramSet:
-    """One after the other, numbered from 0."""
+def side_by_side(trials: Sequence[Trial], sets: Sequence[HistogramSet], arm: int) -> HistogramSet:
+    """Of each trial's histograms those of an arm, one for each endpoint, trial after trial."""
+    keys = np.concatenate([one.keys + i * OF_A_TRIAL for i, one in enumerate(sets)])
     starts = np.cumsum([0, *(len(one.buckets) for one in sets)]).tolist()
     offsets = [one.offsets[1:] + start for one, start in zip(sets, starts, strict=False)]
-    return HistogramSet(
-        np.arange(sum(len(one) for one in sets)),
+    whole = HistogramSet(
+        keys,
         np.concatenate([one.count for one in sets]),
         np.concatenate([one.squares for one in sets]),
         np.concatenate([[0], *offsets]),
         np.concatenate([one.buckets for one in sets]),
         np.concatenate([one.weights for one in sets]),
     )
+    endpoints = np.array([len(trial.endpoints) for trial in trials])
+    trial = np.repeat(np.arange(len(trials)), endpoints)
+    endpoint = np.arange(len(trial)) - np.repeat(np.cumsum(endpoints) - endpoints, endpoints)
+    return whole.aligned(trial * OF_A_TRIAL + key_of(arm, endpoint)).numbered()

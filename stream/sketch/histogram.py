@@ -178,6 +178,11 @@ class HistogramSet:
         offsets = np.concatenate(([0], np.cumsum(columns[2])))
         return HistogramSet(keys, columns[0], columns[1], offsets, found.buckets, found.weights)
 
+    def numbered(self) -> HistogramSet:
+        """The same histograms under the keys 0, 1, …"""
+        keys = np.arange(len(self))
+        return HistogramSet(keys, self.count, self.squares, self.offsets, self.buckets, self.weights)
+
     def _take(self, places: Ints) -> HistogramSet:
         offsets, mine = gathered(self.offsets[places], self.sizes[places])
         return HistogramSet(
