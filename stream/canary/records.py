@@ -93,12 +93,12 @@ def _metric(one: MetricResult) -> dict[str, object]:
 
 def _last_minute(trial: Trial) -> dict[str, object]:
     """The rolling window: each metric in the last whole minute."""
-    if not trial.points:
+    if not trial.mark.points:
         return {}
     names = (metric.name for metric in trial.analysis.metrics)
     return {
         name: {"canary": canary, "baseline": baseline}
-        for name, (canary, baseline) in zip(names, trial.points[-1], strict=True)
+        for name, (canary, baseline) in zip(names, trial.mark.points[-1], strict=True)
     }
 
 
