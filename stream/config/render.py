@@ -36,7 +36,8 @@ def summary_line(report: Report) -> str:
             kinds.append(counted(len(report.analyses), "canary analysis", "canary analyses"))
         if report.comparisons:
             kinds.append(counted(len(report.comparisons), "shadow comparison"))
-        return f"{' and '.join(kinds)} in {files}, no problem"
+        *most, last = kinds
+        return f"{' and '.join([*([', '.join(most)] if most else []), last])} in {files}, no problem"
     problems = counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
     if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
