@@ -90,7 +90,7 @@ class Graph:
             for user in self._users.get(shared, ())
         ]
         while near:
-            ring = {}
+            ring: dict[str, Affected] = {}
             for one in sorted(near, key=_preference):
                 if one.service not in found:
                     ring.setdefault(one.service, one)
