@@ -9,18 +9,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from stream.config import load_objectives
+from stream.config import load_rules
 from stream.errors import UsageError
+from stream.fleet.book import Book
 from stream.inputs import Block, blocks, check_inputs
+from stream.model.deploy import ChangeEvent
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
@@ -96,19 +99,23 @@ def replay(
     *,
     allowed_lateness: timedelta = ALLOWED_LATENESS,
     max_series: int = MAX_SERIES,
+    changes: Iterable[ChangeEvent] = (),
 ) -> Summary:
-    """As :func:`run`, and returns the summary instead of printing it."""
-    feed = Feed(load_objectives(slos), allowed_lateness, max_series)
+    """As :func:`run`, and returns the summary instead of printing it. ``changes`` are judged on the way."""
+    rules = load_rules(slos)
+    feed, book = Feed(rules.objectives, allowed_lateness, max_series), Book(rules)
+    for change in changes:
+        book.expect(change)
     check_inputs(inputs)
     _check_not_overwritten(inputs, output)
     summary, started = Summary(), time.perf_counter()
     with _outputs(output) as files, _few_collections():
         for block in blocks(inputs):
-            for signal in _replay_block(feed, block):
+            for signal in book.read(_replay_block(feed, block)):
                 _write(files, signal, summary)
             if progress:
                 progress(block)
-        for signal in feed.finish():
+        for signal in chain(book.read(feed.finish()), book.finish()):
             _write(files, signal, summary)
     summary.events = feed.events
     summary.unmatched, summary.strangers = feed.unmatched, ["/".join(name) for name in feed.strangers]

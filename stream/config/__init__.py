@@ -1,6 +1,6 @@
 """SLO files: the user's YAML in, objectives or a list of every problem out."""
 
-from stream.config.load import Located, MissingPathsError, Report, check_paths, load_objectives
+from stream.config.load import Located, MissingPathsError, Report, check_paths, load_objectives, load_rules
 from stream.config.render import render_json, render_missing, render_text, summary_line
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Report",
     "check_paths",
     "load_objectives",
+    "load_rules",
     "render_json",
     "render_missing",
     "render_text",

@@ -22,6 +22,7 @@ from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
+from stream.model.ruleset import Ruleset
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file: some ten thousand SLOs."""
@@ -70,7 +71,12 @@ class MissingPathsError(UsageError):
 
 
 def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
-    """The objectives of files and directories, in order of files, then of documents.
+    """As :func:`load_rules`: the objectives alone."""
+    return load_rules(paths).objectives
+
+
+def load_rules(paths: Sequence[Path]) -> Ruleset:
+    """What files and directories say, in order of files, then of documents.
 
     Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all, and
     :class:`MissingPathsError` for paths that do not exist.
@@ -78,7 +84,7 @@ def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
     report = check_paths(paths)
     if report.problems:
         raise ConfigError(report.problems)
-    return report.objectives
+    return Ruleset(report.objectives, report.analyses, report.graphs)
 
 
 def check_paths(paths: Sequence[Path]) -> Report:

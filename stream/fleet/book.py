@@ -7,7 +7,7 @@ them again after a restart knows what it knew before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -16,9 +16,10 @@ from stream.fleet.history import History
 from stream.fleet.impact import Budget, Impact, slo_impacts, traffic_shares
 from stream.fleet.record import MAX_SLOS, change_of, impact_signal
 from stream.model.deploy import ChangeEvent
-from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
+from stream.model.ruleset import Ruleset
 from stream.wire.rfc3339 import parse_ms
+from stream.wire.signal import TOPICS as SCHEMAS
 from stream.wire.signal import Signal
 
 TOPICS = ("slo-budgets", "slo-alerts", "change-impacts")
@@ -32,7 +33,7 @@ _TIME = "2026-11-23T05:00:10.000Z"
 class Book:
     """The present budgets, and the history, of every namespace."""
 
-    def __init__(self, graphs: Iterable[ServiceGraph], objectives: Sequence[Objective]) -> None:
+    def __init__(self, rules: Ruleset) -> None:
         self.now_ms: int | None = None
         """``evaluated_at`` of the newest record: the book is as of then."""
         self._graphs: Mapping[str, Graph] = {}
@@ -44,18 +45,26 @@ class Book:
         """Heap of changes that wait for their time, in the order in which they were told."""
         self._told = 0
         self._forgot_ms = 0
-        self.use(graphs, objectives)
+        self.use(rules)
 
-    def use(self, graphs: Iterable[ServiceGraph], objectives: Sequence[Objective]) -> None:
+    def use(self, rules: Ruleset) -> None:
         """What the files say from now on."""
-        self._graphs = merge(graphs)
-        self._objectives = {(o.namespace, o.name): o for o in objectives}
+        self._graphs = merge(rules.graphs)
+        self._objectives = {(o.namespace, o.name): o for o in rules.objectives}
 
     # records
 
+    def read(self, signals: Iterable[Signal]) -> Iterator[Signal]:
+        """Records as they are made, and the impacts of changes where their time is. None is looked at until a
+        change was told."""
+        for signal in signals:
+            if self._told:
+                yield from self.observe(signal.topic, signal.value)
+            yield signal
+
     def observe(self, topic: str, record: Mapping[str, Any]) -> Iterator[Signal]:
         """Take a record in. Before one of a later tick, the changes that were due by then are judged."""
-        if topic not in TOPICS or not _is_of_our_time(record):
+        if topic not in TOPICS or not _can_be_read(topic, record):
             return
         at_ms = parse_ms(record["evaluated_at"])
         if self.now_ms is not None and at_ms > self.now_ms:
@@ -155,6 +164,8 @@ class Book:
         )
 
 
-def _is_of_our_time(record: Mapping[str, Any]) -> bool:
-    """Years past 9999, which bad clocks bring about, are written longer and cannot be read."""
-    return all(len(record.get(name, _TIME)) == len(_TIME) for name in ("evaluated_at", "at"))
+def _can_be_read(topic: str, record: Mapping[str, Any]) -> bool:
+    """Whether it is a record of ours. Years past 9999, which bad clocks bring about, are written longer and
+    cannot be read."""
+    times = (record.get(name, _TIME) for name in ("evaluated_at", "at"))
+    return record.get("schema") == SCHEMAS[topic].schema and all(len(time) == len(_TIME) for time in times)

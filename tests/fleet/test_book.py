@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from stream.fleet.record import MAX_AFFECTED, MAX_SLOS
 from stream.model.deploy import ChangeEvent
 from stream.model.graph import Node, ServiceGraph
 from stream.model.objective import Availability, Objective, Rolling
+from stream.model.ruleset import Ruleset
 from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal, encode
 
@@ -44,11 +46,12 @@ def objective(service: str, namespace: str = "shop") -> Objective:
     )
 
 
-OBJECTIVES = [objective("checkout"), objective("payment"), objective("search")]
+RULES = Ruleset((objective("checkout"), objective("payment"), objective("search")), (), (GRAPH,))
 
 
 def budget(service: str, minute: int, left_pct: float = 80.0, total: float = 100.0) -> dict[str, Any]:
     return {
+        "schema": "burngate.budget/v1",
         "slo": f"{service}-up",
         "namespace": "shop",
         "service": service,
@@ -61,6 +64,7 @@ def budget(service: str, minute: int, left_pct: float = 80.0, total: float = 100
 
 def alert(service: str, starts: int, ends: int | None = None, left_pct: float = 50.0) -> dict[str, Any]:
     return {
+        "schema": "burngate.alert/v1",
         "id": f"{service}-{starts}",
         "slo": f"{service}-up",
         "namespace": "shop",
@@ -80,7 +84,7 @@ def change(
 
 @pytest.fixture
 def book() -> Book:
-    return Book([GRAPH], OBJECTIVES)
+    return Book(RULES)
 
 
 def tell(book: Book, topic: str, *records: dict[str, Any]) -> list[dict[str, Any]]:
@@ -176,7 +180,7 @@ def test_a_place_that_nobody_knows_is_judged_and_said_to_be_unknown(book: Book) 
 def test_of_an_slo_the_newest_budget_counts_and_that_of_a_removed_one_does_not(book: Book) -> None:
     tell(book, "slo-budgets", budget("payment", 5, 20.0), budget("payment", 4, 90.0), budget("mail", 5, 1.0))
     assert [slo["budget_remaining_pct"] for slo in book.judge(change("1", 6)).value["slo_impact"]] == [20.0]  # type: ignore[attr-defined]
-    book.use([GRAPH], OBJECTIVES[:1])
+    book.use(replace(RULES, objectives=RULES.objectives[:1]))
     assert book.judge(change("2", 6)).value["slo_impact"] == []
 
 
@@ -207,7 +211,7 @@ def test_a_book_that_reads_its_own_records_again_judges_as_before(book: Book) ->
         told.append((topic, value))
         if record:
             tell(book, topic, value)
-    again = Book([GRAPH], OBJECTIVES)
+    again = Book(RULES)
     for topic, value in sorted(told, key=lambda one: one[0]):  # as topics are read: each by itself
         tell(again, topic, value)
     assert again.holds(change("1", 1))
@@ -234,8 +238,10 @@ def test_years_that_cannot_be_read_are_passed_over(book: Book) -> None:
     assert book.now_ms is None
 
 
-def test_other_topics_are_not_read(book: Book) -> None:
+def test_other_topics_and_strange_records_are_not_read(book: Book) -> None:
     assert tell(book, "latency-percentiles", {}) == []
+    assert tell(book, "slo-budgets", {}, {"schema": "burngate.budget/v2"}, alert("payment", 1)) == []
+    assert book.now_ms is None
 
 
 def test_lists_are_bounded_and_counts_are_not() -> None:
@@ -243,7 +249,7 @@ def test_lists_are_bounded_and_counts_are_not() -> None:
     graph = ServiceGraph(
         "shop", "all", (Node("db-proxy"), *(Node(s, ("db-proxy",), (), True) for s in services))
     )
-    large = Book([graph], [objective(service) for service in services])
+    large = Book(Ruleset(tuple(map(objective, services)), (), (graph,)))
     for service in services:
         tell(large, "slo-budgets", budget(service, 1))
     value: Any = large.judge(change("1", 1, "db-proxy")).value
@@ -254,7 +260,7 @@ def test_lists_are_bounded_and_counts_are_not() -> None:
 
 
 def test_changes_of_ever_new_namespaces_are_judged_and_not_remembered() -> None:
-    book = Book([], [])
+    book = Book(Ruleset())
     signals: list[Signal] = []
     for i in range(MAX_NAMESPACES + 5):
         signals.append(book.judge(ChangeEvent("1", f"n{i}", "a", None, "deploy", START_MS)))
