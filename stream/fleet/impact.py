@@ -128,7 +128,10 @@ class Impact:
             found.append(Recommendation(Action.MORE_TESTS, reason))
         at_risk = [slo for slo in self.slos if slo.at_risk]
         if at_risk:
-            reason = f"unless it is urgent: {_some([_left(slo) for slo in at_risk])}"
+            reason = (
+                f"unless it is urgent: an incident may spend {history.burn_pct:.1f} %, which is too much for "
+                f"{_some([_left(slo) for slo in at_risk])}"
+            )
             found.append(Recommendation(Action.POSTPONE, reason))
         return tuple(found)
 
@@ -139,7 +142,11 @@ class Impact:
 
     def _blast_in_words(self) -> str:
         share = self.traffic_share
-        traffic = "their traffic is not known" if share is None else f"{_percent(share)} of the traffic"
+        traffic = (
+            "their requests are not known"
+            if share is None
+            else f"{_percent(share)} of the requests that SLOs count"
+        )
         text = (
             f"{len(self.affected):,} of {counted(self.of_services, 'service')} affected "
             f"({_percent(self.services_share)}), {traffic}"
@@ -162,7 +169,7 @@ class Impact:
         worst = self.slos[0]
         return (
             f"an incident may spend {worst.incident_burn_pct:.1f} % of a budget, and "
-            f"{worst.expected_burn_pct:.1f} % are to be expected; least is left of {_left(worst)}"
+            f"{worst.expected_burn_pct:.1f} % are to be expected; the least has {_left(worst)}"
         )
 
 

@@ -91,13 +91,16 @@ def test_recommendations_come_by_priority_with_their_numbers() -> None:
             "2 of 4 similar changes had an incident (50 %, 95 % interval 15 % to 85 %); "
             "fewer than 20 say little",
         ),
-        ("postpone", "unless it is urgent: up (12.3 % left)"),
+        (
+            "postpone",
+            "unless it is urgent: an incident may spend 20.0 %, which is too much for up (12.3 % left)",
+        ),
     ]
     assert found.reasons == [
-        "3 of 4 services affected (75 %), their traffic is not known",
+        "3 of 4 services affected (75 %), their requests are not known",
         "2 of 4 similar changes had an incident (50 %, 95 % interval 15 % to 85 %), found after 60 s, "
         "over 10 min later (medians); fewer than 20 say little",
-        "an incident may spend 20.0 % of a budget, and 5.6 % are to be expected; least is left of "
+        "an incident may spend 20.0 % of a budget, and 5.6 % are to be expected; the least has "
         "up (12.3 % left)",
     ]
 
@@ -105,7 +108,7 @@ def test_recommendations_come_by_priority_with_their_numbers() -> None:
 def test_missing_knowledge_is_said() -> None:
     found = replace(impact(), has_graph=False)
     assert found.reasons == [
-        "1 of 4 services affected (25 %), their traffic is not known; in no service graph: who else is "
+        "1 of 4 services affected (25 %), their requests are not known; in no service graph: who else is "
         "affected is not known",
         "no similar change (deploy) is known: 10 % are assumed to fail",
         "no budget of an affected service is known",
