@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.config.header import Meaning, Reading
+from stream.config.graph import graph_problems
+from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
 from stream.config.section import Problems, TooManyProblemsError, Value, printable
 from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
 
@@ -55,6 +57,10 @@ class Report:
     def analyses(self) -> tuple[Analysis, ...]:
         return tuple(found.meaning for found in self.located if isinstance(found.meaning, Analysis))
 
+    @property
+    def graphs(self) -> tuple[ServiceGraph, ...]:
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, ServiceGraph))
+
 
 class MissingPathsError(UsageError):
     """``paths`` do not exist."""
@@ -78,7 +84,7 @@ def load_rules(paths: Sequence[Path]) -> Ruleset:
     report = check_paths(paths)
     if report.problems:
         raise ConfigError(report.problems)
-    return Ruleset(report.objectives, report.analyses)
+    return Ruleset(report.objectives, report.analyses, report.graphs)
 
 
 def check_paths(paths: Sequence[Path]) -> Report:
@@ -91,6 +97,7 @@ def check_paths(paths: Sequence[Path]) -> Report:
         reader.read(path)
     reader.check_slos_of_analyses()
     reader.check_one_analysis_a_service()
+    reader.problems.extend(graph_problems(reader.links))
     if not reader.located and not reader.problems:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
@@ -109,6 +116,8 @@ class _Reader:
     """Real paths of the files and directories that were reached."""
     first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
+    links: list[tuple[str, Links]] = field(default_factory=list)
+    """Of each service graph, with its file."""
 
     def read(self, path: Path) -> None:
         """Reads a file, or every SLO file below a directory."""
@@ -153,6 +162,8 @@ class _Reader:
                 continue
             if reading.identity is not None:
                 self._check_duplicate(reading, problems)
+            if reading.links is not None:
+                self.links.append((problems.file, reading.links))
             if reading.meaning is not None and len(problems.found) == before:
                 mark = reading.mark
                 self.located.append(Located(reading.meaning, problems.file, mark.line, mark.column))

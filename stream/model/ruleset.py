@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.model.analysis import Analysis
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 
 
@@ -12,3 +13,4 @@ from stream.model.objective import Objective
 class Ruleset:
     objectives: tuple[Objective, ...] = ()
     analyses: tuple[Analysis, ...] = ()
+    graphs: tuple[ServiceGraph, ...] = ()
