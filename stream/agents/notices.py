@@ -24,7 +24,7 @@ from stream.model.deploy import ChangeEvent, DeployEvent
 from stream.model.stats import Stats
 from stream.slo.catalog import partition_of
 from stream.wire.deadletter import dead_letter
-from stream.wire.notice import pack_deploy, read_deploy
+from stream.wire.notice import pack_deploy, read_change, read_deploy
 from stream.wire.partial import encode_notices
 from stream.wire.reject import RecordError
 from stream.wire.signal import Signal, encode, headers

@@ -123,9 +123,9 @@ def _line(found: Located) -> str:
 
 def _graph_line(graph: ServiceGraph) -> str:
     counts = (
-        _counted(len(graph.services), "service"),
-        _counted(sum(len(node.depends_on) for node in graph.services), "call"),
-        _counted(len(_resources(graph)), "resource"),
+        counted(len(graph.services), "service"),
+        counted(sum(len(node.depends_on) for node in graph.services), "call"),
+        counted(len(_resources(graph)), "resource"),
     )
     critical = sum(bool(node.critical) for node in graph.services)
     return f"{printable(graph.identity)}: service graph of {', '.join(counts)}; {critical} critical"
