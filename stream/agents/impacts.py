@@ -59,10 +59,11 @@ class Impacts:
         self._closing = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()
 
-    def use(self, rules: Ruleset) -> None:
+    async def use(self, rules: Ruleset) -> None:
         """What the files say from the next change on."""
-        self._rules = rules
-        self._book.use(rules)
+        async with self._one_at_a_time:
+            self._rules = rules
+            self._book.use(rules)
 
     async def on_change(self, event: ChangeEvent) -> None:
         """Returns when the change's impact is published. A repeat is not judged again, unless it comes to two
@@ -71,8 +72,8 @@ class Impacts:
             await self._catch_up()
             if self._book.holds(event):
                 return
-            signal = self._book.judge(event)
-            await self._publish(signal)
+            # In a thread: over a large graph and a long history it takes its time.
+            await self._publish(await asyncio.to_thread(self._book.judge, event))
 
     async def stop(self) -> None:
         self._tail = None

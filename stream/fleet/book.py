@@ -149,7 +149,7 @@ class Book:
         names = {one.service for one in affected}
         history = self._history(event.namespace).similar(
             event,
-            lambda service, resource: {one.service for one in graph.affected(service, resource)},
+            graph.reach,
             event.at_ms if self.now_ms is None else self.now_ms,
         )
         return Impact(

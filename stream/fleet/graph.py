@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from stream.model.graph import Node, ServiceGraph
 
-MAX_REMEMBERED = 1_000
-"""Answers that are kept; a graph with more places of change forgets them all and begins anew."""
+MAX_REMEMBERED = 10_000
+"""Reaches that are kept; with more places of change than that all are forgotten."""
 
 
 class Route(StrEnum):
@@ -35,6 +35,22 @@ class Affected:
     """The service that it calls, or the resource that it shares, on a shortest way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom a change touches, as one number: a history of a thousand changes is gone through in one go."""
+
+    place: str | None
+    """The changed service, be it in the graph or not."""
+    bits: int
+    numbers: Mapping[str, int]
+
+    def __contains__(self, service: object) -> bool:
+        if service == self.place:
+            return True
+        number = self.numbers.get(service) if isinstance(service, str) else None
+        return number is not None and bool(self.bits >> number & 1)
+
+
 @dataclass(slots=True)
 class Graph:
     """All of a namespace's service graphs together."""
@@ -43,7 +59,10 @@ class Graph:
     _callers: dict[str, set[str]] = field(default_factory=dict)
     _users: dict[str, set[str]] = field(default_factory=dict)
     """By resource."""
-    _answers: dict[tuple[str | None, str | None], tuple[Affected, ...]] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _caller_bits: list[int] = field(default_factory=list)
+    """By number: the callers of a service."""
+    _reaches: dict[tuple[str | None, str | None], Reach] = field(default_factory=dict)
 
     def add(self, node: Node) -> None:
         """What one more file says of a service."""
@@ -54,11 +73,19 @@ class Graph:
             tuple(dict.fromkeys(known.resources + node.resources)),
             known.critical or node.critical,
         )
+        bit = 1 << self._number(node.name)
         for called in node.depends_on:
             self._callers.setdefault(called, set()).add(node.name)
+            self._caller_bits[self._number(called)] |= bit
         for resource in node.resources:
             self._users.setdefault(resource, set()).add(node.name)
-        self._answers.clear()
+        self._reaches.clear()
+
+    def _number(self, service: str) -> int:
+        number = self._numbers.setdefault(service, len(self._numbers))
+        if number == len(self._caller_bits):
+            self._caller_bits.append(0)
+        return number
 
     def is_critical(self, service: str) -> bool:
         node = self.services.get(service)
@@ -72,14 +99,6 @@ class Graph:
 
         A service that is in no graph affects itself; a resource that nobody uses affects nobody.
         """
-        place = service, resource
-        if place not in self._answers:
-            if len(self._answers) >= MAX_REMEMBERED:
-                self._answers.clear()
-            self._answers[place] = self._reach(service, resource)
-        return self._answers[place]
-
-    def _reach(self, service: str | None, resource: str | None) -> tuple[Affected, ...]:
         found: dict[str, Affected] = {}
         if service is not None:
             found[service] = Affected(service, 0, Route.CHANGED, None)
@@ -97,6 +116,30 @@ class Graph:
             found |= ring
             near = self._calling(ring.values())
         return tuple(sorted(found.values(), key=lambda one: (one.distance, one.service)))
+
+    def reach(self, service: str | None, resource: str | None) -> Reach:
+        """As :meth:`affected`: who, without how."""
+        place = service, resource
+        if place not in self._reaches:
+            if len(self._reaches) >= MAX_REMEMBERED:
+                self._reaches.clear()
+            self._reaches[place] = Reach(service, self._reached_bits(service, resource), self._numbers)
+        return self._reaches[place]
+
+    def _reached_bits(self, service: str | None, resource: str | None) -> int:
+        first = [] if service is None else [service]
+        first += [user for shared in self._shared(service, resource) for user in self._users.get(shared, ())]
+        found = 0
+        for name in first:
+            if name in self._numbers:
+                found |= 1 << self._numbers[name]
+        waiting = found
+        while waiting:
+            lowest = waiting & -waiting
+            new = self._caller_bits[lowest.bit_length() - 1] & ~found
+            found |= new
+            waiting = waiting ^ lowest | new
+        return found
 
     def _shared(self, service: str | None, resource: str | None) -> Iterable[str]:
         if resource is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from statistics import median
@@ -34,7 +34,7 @@ FEW = 20
 _Z = 1.959963984540054
 """Of 95 %, two-sided."""
 
-AffectedBy = Callable[[str | None, str | None], Set[str]]
+AffectedBy = Callable[[str | None, str | None], Container[str]]
 """The services that a change to a service, or a resource, touches."""
 
 
@@ -179,8 +179,9 @@ class History:
 
     def _incident(self, change: Change, affected_by: AffectedBy) -> Incident | None:
         event = change.event
-        affected = affected_by(event.service, event.resource)
-        alerts = [alert for alert in self._began_after(event.at_ms) if alert.service in affected]
+        began = self._began_after(event.at_ms)
+        affected = affected_by(event.service, event.resource) if began else ()
+        alerts = [alert for alert in began if alert.service in affected]
         if not alerts:
             return None
         first_ms = min(alert.starts_ms for alert in alerts)
