@@ -282,7 +282,7 @@ class CanaryBook:
         if rollout.phase is Phase.WAITING and not rollout.faults:
             return
         advice = None if case.said is None else _heeding(case.said, frozen).recommendation
-        if rollout.phase in (Phase.ROLLED_BACK, Phase.WAITING):
+        if not rollout.is_open:
             advice = None
         about = (rollout.phase, rollout.deployment, rollout.stage, rollout.faults, advice)
         now = hashlib.blake2b(repr(about).encode(), digest_size=8).hexdigest()

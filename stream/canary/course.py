@@ -65,7 +65,10 @@ class Course:
         if self.stage is None or self.phase is Phase.ROLLED_BACK:
             return 0.0
         if self.phase is Phase.FINISHED:
-            return 100.0
+            was_seen_off = self.automatic is None or (
+                self.history and self.history[-1].verdict == Verdict.PASS
+            )
+            return 100.0 if was_seen_off else 0.0
         longest_s = self.analysis.warmup_s + self.analysis.longest_s
         part = min(1.0, (tick_s - self.stage.since_s) / longest_s) if self.running else 1.0
         behind = self.stage.place + (part if self.phase in (Phase.RUNNING, Phase.PROMOTED) else 0.0)

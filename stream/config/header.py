@@ -8,10 +8,11 @@ from stream.config.section import Value
 from stream.config.tree import Mark
 from stream.config.values import name, text
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 
-Meaning = Objective | Analysis | ServiceGraph
+Meaning = Objective | Analysis | Comparison | ServiceGraph
 _TOP = Mark(1, 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream.config.canary import read_analysis
+from stream.config.comparison import read_comparison
 from stream.config.graph import read_graph
 from stream.config.header import Reading
 from stream.config.section import Section, Value
@@ -24,6 +25,7 @@ class KindReader:
 KINDS: Mapping[str, KindReader] = {
     "ServiceLevelObjective": KindReader("sre.example.com/v1", read_slo),
     "CanaryAnalysis": KindReader("sre.example.com/v1", read_analysis),
+    "ShadowComparison": KindReader("sre.example.com/v1", read_comparison),
     "ServiceGraph": KindReader("sre.example.com/v1", read_graph),
 }
 """A further kind is a line here and a reader of its own."""

@@ -10,6 +10,7 @@ from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Calendar, Latency, Objective
 from stream.words import counted
@@ -34,6 +35,8 @@ def summary_line(report: Report) -> str:
         kinds = [counted(len(report.objectives), "SLO")]
         if report.analyses:
             kinds.append(counted(len(report.analyses), "canary analysis", "canary analyses"))
+        if report.comparisons:
+            kinds.append(counted(len(report.comparisons), "shadow comparison"))
         if report.graphs:
             kinds.append(counted(len(report.graphs), "service graph"))
         return f"{_listed(kinds)} in {files}, no problem"
@@ -52,6 +55,7 @@ def render_json(report: Report) -> dict[str, object]:
         "problems": [_problem_json(problem) for problem in report.problems],
         "objectives": [_json(found) for found in report.located if isinstance(found.meaning, Objective)],
         "analyses": [_json(found) for found in report.located if isinstance(found.meaning, Analysis)],
+        "comparisons": [_json(found) for found in report.located if isinstance(found.meaning, Comparison)],
         "graphs": [_json(found) for found in report.located if isinstance(found.meaning, ServiceGraph)],
     }
 
@@ -74,6 +78,8 @@ def _json(found: Located) -> dict[str, object]:
             return place | _objective_json(objective)
         case Analysis() as analysis:
             return place | _analysis_json(analysis)
+        case Comparison() as comparison:
+            return place | _comparison_json(comparison)
         case ServiceGraph() as graph:
             return place | _graph_json(graph)
 
@@ -99,6 +105,16 @@ def _analysis_json(analysis: Analysis) -> dict[str, object]:
     }
 
 
+def _comparison_json(comparison: Comparison) -> dict[str, object]:
+    return {
+        "namespace": comparison.namespace,
+        "name": comparison.name,
+        "service": comparison.service,
+        "mismatch": comparison.mismatch,
+        "maximum_mismatch_pct": float(comparison.most_mismatch_pct),
+    }
+
+
 def _objective_json(objective: Objective) -> dict[str, object]:
     return {
         "namespace": objective.namespace,
@@ -117,6 +133,8 @@ def _line(found: Located) -> str:
             return _objective_line(objective)
         case Analysis() as analysis:
             return _analysis_line(analysis)
+        case Comparison() as comparison:
+            return _comparison_line(comparison)
         case ServiceGraph() as graph:
             return _graph_line(graph)
 
@@ -142,6 +160,14 @@ def _analysis_line(analysis: Analysis) -> str:
         f"{printable(analysis.identity)}: {analysis.method} canary analysis of {service}, {metrics}, "
         f"at {stages} % for {shown_ms(analysis.shortest_s * 1000)} to "
         f"{shown_ms(analysis.longest_s * 1000)}"
+    )
+
+
+def _comparison_line(comparison: Comparison) -> str:
+    lengths = f"{shown_ms(comparison.shortest_s * 1000)} to {shown_ms(comparison.longest_s * 1000)}"
+    return (
+        f"{printable(comparison.identity)}: shadow comparison of {printable(comparison.service)}, at most "
+        f"{comparison.most_mismatch_pct:f} % mismatches, for {lengths}"
     )
 
 

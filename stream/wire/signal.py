@@ -55,6 +55,7 @@ _TABLE = (
     SignalTopic("deploy-rollbacks", "burngate.rollback/v1", "burngate.rollback.v1", False),
     SignalTopic("canary-verdicts", "burngate.canary/v1", "burngate.canary.v1", True),
     SignalTopic("rollout-status", "burngate.rollout/v1", "burngate.rollout.v1", True),
+    SignalTopic("shadow-verdicts", "burngate.shadow/v1", "burngate.shadow.v1", True),
     SignalTopic("latency-percentiles", "burngate.percentiles/v1", "burngate.percentiles.v1", True),
     SignalTopic("change-impacts", "burngate.impact/v1", "burngate.impact.v1", False),
     SignalTopic("dead-letters", "burngate.deadletter/v1", "burngate.deadletter.v1", False),

@@ -29,6 +29,9 @@ def test_the_table_lists_the_contracts_topics_and_which_are_a_state() -> None:
     assert [topic.name for topic in TOPICS.values() if topic.compacted] == [
         "slo-budgets",
         "deploy-freezes",
+        "canary-verdicts",
+        "rollout-status",
+        "shadow-verdicts",
         "latency-percentiles",
     ]
     assert [topic.name for topic in TOPICS.values() if not topic.compacted] == [
