@@ -34,9 +34,10 @@ class Lexicon:
         """None where nothing is analysed."""
 
     def _cohort_judge(self) -> Judge | None:
-        if not self.catalog.analyses:
+        compared = [*self.catalog.analyses, *self.catalog.comparisons]
+        if not compared:
             return None
-        analysed = Analysed(self.catalog.analyses, self.catalog.objectives)
+        analysed = Analysed(compared, self.catalog.objectives)
         return Judge(analysed, self.interner, self.partitions)
 
     @property
