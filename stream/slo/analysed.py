@@ -1,4 +1,5 @@
-"""What stage one counts for canary analyses and shadow comparisons: errors, and whatever SLIs they name, on all tracks alike.
+"""What stage one counts for canary analyses and shadow comparisons: errors, and whatever SLIs they name, on
+all tracks alike.
 
 An objective may look at some tracks only; an analysis compares tracks, so that its columns know none.
 """

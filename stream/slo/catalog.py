@@ -69,7 +69,9 @@ class Catalog:
         self.objectives = tuple(objectives)
         self.analyses = tuple(analyses)
         self.comparisons = tuple(comparisons)
-        self._analysed = {(one.namespace, one.service) for one in (*analyses, *comparisons)}
+        self.compared: tuple[Analysis | Comparison, ...] = (*analyses, *comparisons)
+        """Whose cohorts stage one counts."""
+        self._analysed = {(one.namespace, one.service) for one in self.compared}
         self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
@@ -100,11 +102,12 @@ class Catalog:
         """The objectives of the services of one partition: each row costs memory and time at every tick. What
         is too late is still told by the longest window of all."""
         mine = [o for o in self.objectives if partition_of(o.namespace, o.service, partitions) == partition]
-        analyses = [a for a in self.analyses if partition_of(a.namespace, a.service, partitions) == partition]
-        compared = [
-            c for c in self.comparisons if partition_of(c.namespace, c.service, partitions) == partition
-        ]
-        return Catalog(mine, self.longest_window_s, analyses, compared)
+
+        def is_mine(one: Analysis | Comparison) -> bool:
+            return partition_of(one.namespace, one.service, partitions) == partition
+
+        analyses, comparisons = filter(is_mine, self.analyses), filter(is_mine, self.comparisons)
+        return Catalog(mine, self.longest_window_s, tuple(analyses), tuple(comparisons))
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
@@ -147,7 +150,7 @@ class Catalog:
     def longest_window_s(self) -> int:
         """The longest window of any SLO (time windows, alerting windows, slices), or of any analysis."""
         of_slos = max(map(longest_window_s, self.objectives), default=0)
-        of_analyses = max((one.longest_s for one in (*self.analyses, *self.comparisons)), default=0)
+        of_analyses = max((one.longest_s for one in self.compared), default=0)
         return max(self._longest_elsewhere_s, of_slos, of_analyses)
 
     @cached_property

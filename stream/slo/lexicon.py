@@ -34,10 +34,9 @@ class Lexicon:
         """None where nothing is analysed."""
 
     def _cohort_judge(self) -> Judge | None:
-        compared = [*self.catalog.analyses, *self.catalog.comparisons]
-        if not compared:
+        if not self.catalog.compared:
             return None
-        analysed = Analysed(compared, self.catalog.objectives)
+        analysed = Analysed(self.catalog.compared, self.catalog.objectives)
         return Judge(analysed, self.interner, self.partitions)
 
     @property
