@@ -112,8 +112,16 @@ def _replay(
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Gets one <topic>.ndjson for each output topic.")
     ],
+    deploys: Annotated[
+        list[str] | None,
+        typer.Option("--deploys", metavar="FILE", help="NDJSON of deploy events."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--changes", metavar="FILE", help="NDJSON of change events."),
+    ] = None,
 ) -> int:
-    """Run recorded events through SLOs, without Kafka."""
+    """Run recorded events through SLOs and canary analyses, without Kafka."""
     from stream.replay import run
 
     try:
@@ -122,7 +130,13 @@ def _replay(
         raise UsageError(str(error)) from None
     raise_again()
     return run(
-        slos, inputs, output, allowed_lateness=settings.allowed_lateness, max_series=settings.max_series
+        slos,
+        inputs,
+        output,
+        deploys=deploys or (),
+        changes=changes or (),
+        allowed_lateness=settings.allowed_lateness,
+        max_series=settings.max_series,
     )
 
 

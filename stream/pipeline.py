@@ -8,6 +8,7 @@ file. In a worker Kafka is between them: ``slo/intake.py`` is stage one of a sou
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ import numpy as np
 from stream.canary.book import CanaryBook
 from stream.canary.trial import ServiceSlo
 from stream.model.analysis import Analysis
+from stream.model.deploy import DeployEvent
 from stream.model.objective import PANE_S, Objective
 from stream.slo.catalog import Catalog
 from stream.slo.cohorts import cohorts
@@ -64,6 +66,8 @@ class Feed:
         """Events of services for which there is no rule."""
         self.strangers: dict[tuple[str, str], None] = {}
         """(namespace, service) of the first of them."""
+        self._deploys: list[DeployEvent] = []
+        """Those whose time has not come, by time."""
         self._lexicon = Lexicon(catalog, max_series=max_series)
 
     def decode(self, values: Sequence[bytes]) -> tuple[Frame, list[Reject]]:
@@ -72,6 +76,15 @@ class Feed:
 
     def watermark_ms(self, largest_ms: int | None) -> int | None:
         return None if largest_ms is None else largest_ms - self.lateness_ms
+
+    def announce(self, event: DeployEvent) -> None:
+        """A deploy event: it counts from its own time on, and those of one time in any order."""
+        insort(self._deploys, event, key=lambda one: one.at_ms)
+
+    def _advance(self, watermark_ms: int) -> Iterator[Signal]:
+        while self._deploys and self._deploys[0].at_ms <= watermark_ms:
+            self.shard.announce(self._deploys.pop(0))
+        yield from self.shard.advance(watermark_ms)
 
     def push(self, frame: Frame) -> Iterator[Signal]:
         """Count events in their order, and decide each tick with exactly what had arrived by then.
@@ -111,7 +124,7 @@ class Feed:
         compared = None if judge is None else cohorts(kept, judge)[0]
         self.shard.observe(0, span, counted, watermark_ms, compared)
         self.largest_ms = largest_ms if self.largest_ms is None else max(self.largest_ms, largest_ms)
-        yield from self.shard.advance(self.largest_ms - self.lateness_ms)
+        yield from self._advance(self.largest_ms - self.lateness_ms)
 
     def _without_too_late(self, frame: Frame, watermark_ms: int | None) -> Frame:
         """A shard drops whole panes and minutes; here each event is at hand (contract, section 3)."""
@@ -129,4 +142,4 @@ class Feed:
         if self.largest_ms is not None:
             end_ms = (self.largest_ms // PANE_MS + 1) * PANE_MS
             assert tick_at_or_before(end_ms) * 1000 == end_ms
-            yield from self.shard.advance(end_ms)
+            yield from self._advance(end_ms)

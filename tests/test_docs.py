@@ -24,6 +24,7 @@ from stream import settings
 from stream.config import check_paths
 from stream.export import names
 from stream.kafka.topics import declare_topics
+from stream.model.deploy import ChangeEvent
 from stream.replay import replay
 from stream.slo.catalog import glob_pattern
 from stream.wire.decode import decode
@@ -307,6 +308,21 @@ def story() -> Iterator[str]:
         yield json.dumps(event)
         if i == 4821:
             yield json.dumps({"ts": ts_ms, "service": "payment", "status": "201"})
+
+
+def test_a_change_is_judged_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("slo.yaml").write_text(excerpts("signals.md", "story")[0])
+    Path("graph.yaml").write_text(excerpts("change-impact.md", "graph")[0])
+    Path("events.ndjson").write_text("\n".join(story()))
+    changes = [
+        ChangeEvent(named, "shop", "payment", None, "deploy", FIRST_TS_MS + minute * 60_000, version)
+        for named, minute, version in (("4711", 3, "2.5.0"), ("4712", 70, "2.5.1"))
+    ]
+    replay([Path("slo.yaml"), Path("graph.yaml")], ["events.ndjson"], Path("out"), changes=changes)
+    printed = Path("out/change-impacts.ndjson").read_text().splitlines()
+    (shown,) = excerpts("change-impact.md", "judgement")
+    assert json.loads(shown) == json.loads(printed[-1])
 
 
 def test_the_records_of_signals_are_those_that_replay_prints(

@@ -6,11 +6,12 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stream.config import load_objectives
-from stream.pipeline import Feed
+from stream.config import load_rules
+from stream.pipeline import Feed, canary_book
 from stream.slo.catalog import Catalog
 from stream.slo.intake import Intake, Sending
 from stream.slo.keeper import Keeper
@@ -32,6 +33,26 @@ spec:
     - {window: 1m, shortWindow: off, burnRateThreshold: 10, severity: warning, keepFiringFor: 30s}
   errorBudgetPolicy: {freezeDeploymentsThreshold: 60, autoRollbackThreshold: 40}
 """
+ANALYSIS = """
+apiVersion: sre.example.com/v1
+kind: CanaryAnalysis
+metadata: {name: SERVICE-canary, namespace: shop}
+spec:
+  service: SERVICE
+  method: METHOD
+  baseline: BASELINE
+  metrics:
+    - {name: latency-p50}
+    - {name: latency-p99, margin: {percent: 0}}
+    - {name: error-rate, critical: true}
+    - {name: slo/SERVICE-fast}
+    - {name: throughput}
+  duration: {minimum: 1m, maximum: 5m}
+  warmup: 20s
+  minimumEvents: 20
+"""
+METHODS = {"payment": "sequential", "search": "fixed", "cart": "kayenta"}
+BASELINES = {"payment": "[stable]", "search": "[baseline, stable]", "cart": "[baseline, before]"}
 AVAILABILITY = "{metric: availability}"
 LATENCY = "{metric: latency, threshold: 100ms, measurementWindow: 5m}"
 SLICES = "{metric: latency, threshold: 100ms, percentile: 90, measurementWindow: 1m}"
@@ -55,6 +76,12 @@ def slo_file(directory: Path) -> Path:
             ("slices", SLICES, HALF_HOUR),
         )
     ]
+    documents += [
+        ANALYSIS.replace("SERVICE", service)
+        .replace("METHOD", METHODS[service])
+        .replace("BASELINE", BASELINES[service])
+        for service in METHODS
+    ]
     path = directory / "slos.yaml"
     path.write_text("---\n".join(documents))
     return path
@@ -66,15 +93,17 @@ def events(rng: random.Random, count: int) -> list[bytes]:
     for i in range(count):
         ts += rng.choice([0, 0, 50, 400])
         bad = rng.random() < (0.3 if count * 0.4 < i < count * 0.6 else 0.002)
-        event = {
+        event: dict[str, Any] = {
             "ts": ts - rng.randrange(4_000),
             "namespace": "shop",
             "service": rng.choice(["payment", "payment", "search", "cart", "nobody"]),
             "endpoint": f"/{rng.randrange(4)}",
             "status": 500 if bad else 200,
             "latency_ms": rng.randrange(1, 90) + (60 if bad else 0),
-            "version": "v2" if i > count // 3 else "v1",
+            "version": "v1",
         }
+        if i > count // 3 and rng.random() < 0.5:
+            event |= {"track": "canary", "version": "v2", "latency_ms": event["latency_ms"] * 2}
         if rng.random() < 0.3:
             event["sample_rate"] = rng.choice([0.1, 0.3, 0.01])
         made.append(b"{poison" if rng.random() < 0.002 else json.dumps(event).encode())
@@ -133,7 +162,8 @@ class Owner:
 
     def __init__(self, broker: Broker, partition: int, catalog: Catalog) -> None:
         self.broker, self.partition, self.catalog = broker, partition, catalog
-        self.keeper = Keeper(catalog, MAX_SERIES, broker.state[partition])
+        mine = catalog.of_partition(partition, PARTITIONS)
+        self.keeper = Keeper(mine, MAX_SERIES, broker.state[partition], [canary_book(mine)])
         self.due: list[Signal] = []
 
     def step(self, size: int) -> None:
@@ -154,7 +184,8 @@ class Owner:
 
 
 def run_live(lines: list[bytes], slos: Path, rng: random.Random, *, crashes: bool) -> Broker:
-    catalog = Catalog(load_objectives([slos]))
+    rules = load_rules([slos])
+    catalog = Catalog(rules.objectives, analyses=rules.analyses)
     broker = Broker(lines, rng)
     readers = [Reader(broker, s, Lexicon(catalog, PARTITIONS), 1) for s in range(SOURCES)]
     owners = [Owner(broker, p, catalog) for p in range(PARTITIONS)]
@@ -206,7 +237,8 @@ def by_topic(signals: list[Signal], last: str) -> dict[str, Counter[bytes]]:
 def test_both_stages_decide_what_replay_decides(tmp_path: Path, seed: int, crashes: bool) -> None:
     rng = random.Random(seed)
     slos, lines = slo_file(tmp_path), events(rng, 9_000)
-    feed = Feed(load_objectives([slos]))
+    rules = load_rules([slos])
+    feed = Feed(rules.objectives, analyses=rules.analyses)
     frame, _ = feed.decode(lines)
     replayed = list(feed.push(frame))
     live = run_live(lines, slos, rng, crashes=crashes)
@@ -214,5 +246,6 @@ def test_both_stages_decide_what_replay_decides(tmp_path: Path, seed: int, crash
     expected, got = by_topic(replayed, last), by_topic(live.signals, last)
     assert got.keys() == expected.keys()
     assert {"slo-alerts", "slo-budgets", "deploy-freezes", "deploy-rollbacks"} <= got.keys()
+    assert {"canary-verdicts", "rollout-status"} <= got.keys()
     for topic, records in expected.items():
         assert got[topic] == records, topic

@@ -21,7 +21,7 @@ from stream.canary.counts import (
 from stream.canary.design_effect import Scatter
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.quantile_test import Arm
-from stream.canary.rows import Rows
+from stream.canary.rows import Rows, side_by_side
 from stream.canary.trial import BASELINE, CANARY, UNKNOWN, Pane, Trial
 from stream.model.analysis import Baseline
 from stream.sketch.buckets import ZERO
@@ -85,57 +85,78 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     columns = [np.concatenate([numbers[i].reshape(-1) for numbers in block]) for i in range(4)]
     for trial, state in rows.split(evidence_of(rows).add(Block(*columns)).columns()):
         trial.evidence = state
-    for trial, pane in _both(trials, panes):
-        cells = _of_both(trial, pane.cells, trial.cells)[: len(trial.measures.rates)]
-        sums = _of_both(trial, pane.sums, trial.sums)
-        trial.rate_scatter = _scattered(trial.rate_scatter, *_numbers(cells, sums))
+    numbers = [
+        _numbers(
+            _of_both(trial, pane.cells, trial.cells)[: len(trial.measures.rates)],
+            _of_both(trial, pane.sums, trial.sums),
+        )
+        for trial, pane in _both(trials, panes)
+    ]
+    for trial, more in zip(trials, _scattered(numbers), strict=True):
+        trial.rate_scatter = trial.rate_scatter + more
 
 
-def _numbers(cells: Ints, sums: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+def _numbers(cells: Ints, sums: Ints) -> Numbers:
     """[M, E] n and bad of the canary, then of the baseline."""
     n, bad = effective(cells, efficiency(sums))
     return n[..., CANARY], bad[..., CANARY], n[..., BASELINE], bad[..., BASELINE]
 
 
-def _scattered(scatter: Floats, *numbers: Floats) -> Floats:
-    """[9, …, 1 + E] with a pane more of […, E]; all endpoints together are first."""
-    with_all = (np.concatenate([x.sum(axis=-1, keepdims=True), x], axis=-1) for x in numbers)
-    more = Scatter.of_pane(*(x.reshape(-1) for x in with_all))
-    return scatter + more.columns().reshape(scatter.shape)
+Numbers = tuple[Floats, Floats, Floats, Floats]
+
+
+def _scattered(several: Sequence[Numbers]) -> Iterator[Floats]:
+    """[9, …, 1 + E] of a pane's […, E], for each trial; all endpoints together are first."""
+    with_all = [
+        [np.concatenate([x.sum(axis=-1, keepdims=True), x], axis=-1) for x in numbers] for numbers in several
+    ]
+    columns = (np.concatenate([one[i].ravel() for one in with_all]) for i in range(4))
+    found, start = Scatter.of_pane(*columns).columns(), 0
+    for one in with_all:
+        yield found[:, start : start + one[0].size].reshape(len(found), *one[0].shape)
+        start += one[0].size
 
 
 def _tails(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     """Requests above the limits: as rates, for the design effect of quantiles."""
-    for trial, pane in _both(trials, panes):
-        if not len(trial.measures.latencies) or not trial.endpoints:
-            continue
-        baseline = pane.histograms[BASELINE]
-        if trial.baseline is Baseline.BEFORE:
-            baseline = trial.histograms[BASELINE]
-        numbers: list[Floats] = []
-        for histograms in (pane.histograms[CANARY], baseline):
-            numbers += _above(histograms, trial.limits)
-        trial.tail_scatter = _scattered(trial.tail_scatter, *numbers)
+    rows = Rows.of_latencies(trials)
+    if not rows.metrics.any():
+        return
+    limits = rows.joined(lambda t: t.limits)
+    canary = [pane.histograms for pane in panes]
+    baseline = [
+        t.histograms if t.baseline is Baseline.BEFORE else pane.histograms for t, pane in _both(trials, panes)
+    ]
+    columns = [*_above(rows, canary, CANARY, limits), *_above(rows, baseline, BASELINE, limits)]
+    split = [[part for _, part in rows.split(column)] for column in columns]
+    for trial, more in zip(trials, _scattered(list(zip(*split, strict=True))), strict=True):
+        trial.tail_scatter = trial.tail_scatter + more
 
 
-def _above(histograms: HistogramSet, limits: Ints) -> tuple[Floats, Floats]:
-    """[Q, E] effective requests, and those in buckets above the limit; none where there is no limit."""
-    quantiles, endpoints = limits.shape
-    arm = Arm.of(histograms.aligned(np.arange(endpoints)))
-    row = np.tile(np.arange(endpoints), quantiles)
-    known = limits.ravel() != UNKNOWN
-    n = np.where(known, arm.sizes[row], 0.0)
-    above = np.where(known, n - arm.up_to(row, np.maximum(limits.ravel(), 0)), 0.0)
-    return n.reshape(limits.shape), np.clip(above, 0, n).reshape(limits.shape)
+def _above(rows: Rows, histograms: Sequence[HistogramSet], which: int, limits: Ints) -> tuple[Floats, Floats]:
+    """[rows] effective requests, and those in buckets above the limit; none where there is no limit."""
+    arm, places = Arm.of(side_by_side(rows.trials, histograms, which)), rows.places
+    known = limits != UNKNOWN
+    n = np.where(known, arm.sizes[places], 0.0)
+    above = np.where(known, n - arm.up_to(places, np.maximum(limits, 0)), 0.0)
+    return n, np.clip(above, 0, n)
 
 
 def _know_tails(trials: Sequence[Trial]) -> None:
     """From the next pane on."""
-    for trial in trials:
-        baseline = trial.histograms[BASELINE].aligned(np.arange(len(trial.endpoints)))
-        for q, p in enumerate(trial.measures.quantiles.tolist()):
-            found = baseline.quantile_buckets(p).astype(np.int64) - ZERO
-            trial.limits[q] = np.where(baseline.count > 0, found, UNKNOWN)
+    rows = Rows.of_latencies(trials)
+    if not rows.metrics.any():
+        return
+    baseline = side_by_side(trials, [trial.histograms for trial in trials], BASELINE)
+    places = rows.places
+    p = rows.of_metric(lambda t: t.measures.quantiles.tolist())
+    limits = np.full(len(places), UNKNOWN)
+    for quantile in np.unique(p).tolist():
+        mine = p == quantile
+        found = baseline.quantile_buckets(quantile).astype(np.int64) - ZERO
+        limits[mine] = np.where(baseline.count > 0, found, UNKNOWN)[places[mine]]
+    for trial, its in rows.split(limits):
+        trial.limits = its
 
 
 def _share(trial: Trial, pane: Pane) -> None:

@@ -17,14 +17,16 @@ from stream.canary.absorb import absorb
 from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
 from stream.canary.counts import PANE_BITS, Counts
+from stream.canary.detail import measure
 from stream.canary.look import Stands, look, settle
 from stream.canary.methods import judge
 from stream.canary.past import Past
-from stream.canary.points import points
-from stream.canary.rollout import Phase, Rollout
-from stream.canary.sequential import Progress
+from stream.canary.points import end_minute
+from stream.canary.rollout import Rollout
+from stream.canary.rollout_state import Phase
+from stream.canary.sequential import Measured, Progress
 from stream.canary.snapshot import StoredBook
-from stream.canary.trial import BASELINE, CANARY, Measures, Minute, Pane, ServiceSlo, Trial
+from stream.canary.trial import BASELINE, CANARY, Measures, Pane, ServiceSlo, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import ERROR_COLUMN, Analysis, Baseline, Method
 from stream.model.deploy import DeployEvent
@@ -33,8 +35,6 @@ from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 
 HOUR_S, MINUTE_S = 3600, 60
-MAX_POINTS = 1440
-"""Minutes of a trial that are kept one by one: a day."""
 
 
 class CanaryBook:
@@ -142,6 +142,7 @@ class CanaryBook:
             case.said = None
         if stage is not None and case.trial is not None:
             case.trial.stage, case.trial.percent = stage.place, stage.percent
+            case.trial.alpha_share = stage.alpha_share
 
     def _absorb(
         self, counts: Counts, of_service: Mapping[Service, list[tuple[int, Cohort]]], pane: int
@@ -154,7 +155,8 @@ class CanaryBook:
                 continue
             present = of_service.get(service, [])
             self._note_baselines(case, present)
-            if pane * PANE_S < stage.since_s + case.analysis.warmup_s:
+            counts_from_s = stage.counts_from_s(case.analysis.warmup_s)
+            if counts_from_s is None or pane * PANE_S < counts_from_s:
                 self._leave_out(case, counts, present)
                 continue
             if trial.baseline is None and not self._choose(case, pane):
@@ -229,7 +231,8 @@ class CanaryBook:
         trial.baseline = Baseline.BEFORE
         part = before.take(np.array([place for place, _ in mine], np.int64))
         absorb([trial], [trial.pane(part, [BASELINE] * len(mine), [endpoint for _, endpoint in mine])])
-        trial.panes, trial.minute = 0, Minute.empty(len(case.measures.columns))
+        trial.panes = 0
+        trial.set_mark(())
         return True
 
     def _remember(self, counts: Counts, pane: int) -> None:
@@ -246,31 +249,25 @@ class CanaryBook:
         for case in cases:
             assert case.trial is not None
             settle(case.trial)
-            if tick_s % MINUTE_S == 0:
-                trial = case.trial
-                if trial.panes:
-                    trial.points = [*trial.points, points(trial, trial.minute)][-MAX_POINTS:]
-                    trial.minute = Minute.empty(len(case.measures.columns))
+            if tick_s % MINUTE_S == 0 and case.trial.panes:
+                end_minute(case.trial)
         looked = [c.trial for c in cases if c.trial is not None and _is_tested(c.trial)]
         stands = dict(zip(map(id, looked), look(looked), strict=True)) if looked else {}
+        for trial in looked:
+            trial.looks += 1
+        due = [c for c in cases if c.trial is not None and _is_due(c, stands.get(id(c.trial)), tick_s)]
+        asked = [c.trial for c in due if c.trial is not None and id(c.trial) in stands]
+        measured = dict(zip(map(id, asked), measure(asked), strict=True))
+        is_due = {id(case) for case in due}
         for service, case in self.cases.items():
-            if case.trial is not None:
-                yield from self._judge(case, stands.get(id(case.trial)), tick_s, service in frozen)
+            if id(case) in is_due:
+                yield from self._judge(case, measured.get(id(case.trial), ()), tick_s, service in frozen)
             yield from self._tell(case, tick_s, service in frozen)
 
-    def _judge(self, case: Case, stands: Stands | None, tick_s: int, frozen: bool) -> Iterator[Signal]:
-        """In detail once a minute, and when it may be the last look."""
-        trial, progress = case.trial, _progress(case, tick_s)
+    def _judge(self, case: Case, measured: Sequence[Measured], tick_s: int, frozen: bool) -> Iterator[Signal]:
+        trial = case.trial
         assert trial is not None
-        trial.looks += stands is not None
-        over = progress.elapsed_s >= progress.longest_s
-        is_news = stands is not None and (
-            (stands.worse and progress.enough)
-            or (stands.within and progress.enough and progress.elapsed_s >= progress.shortest_s)
-        )
-        if not (over or is_news or (tick_s % MINUTE_S == 0 and progress.elapsed_s >= 0)):
-            return
-        said = _heeding(judge(trial, progress), frozen)
+        said = _heeding(judge(trial, _progress(case, tick_s), measured), frozen)
         case.said = said
         yield records.verdict(case.rollout, trial, said, tick_s)
         if said.final:
@@ -285,7 +282,7 @@ class CanaryBook:
         if rollout.phase is Phase.WAITING and not rollout.faults:
             return
         advice = None if case.said is None else _heeding(case.said, frozen).recommendation
-        if rollout.phase in (Phase.ROLLED_BACK, Phase.WAITING):
+        if not rollout.is_open:
             advice = None
         about = (rollout.phase, rollout.deployment, rollout.stage, rollout.faults, advice)
         now = hashlib.blake2b(repr(about).encode(), digest_size=8).hexdigest()
@@ -293,6 +290,18 @@ class CanaryBook:
         if now != case.told or each_minute:
             case.told = now
             yield records.status(rollout, case.said, advice, tick_s)
+
+
+def _is_due(case: Case, stands: Stands | None, tick_s: int) -> bool:
+    """Whether a trial is to be judged in detail: once a minute, and when it may be the last look."""
+    progress = _progress(case, tick_s)
+    may_end = (
+        stands is not None
+        and progress.enough
+        and (stands.worse or (stands.within and progress.elapsed_s >= progress.shortest_s))
+    )
+    over = progress.elapsed_s >= progress.longest_s
+    return over or may_end or (tick_s % MINUTE_S == 0 and progress.elapsed_s >= 0)
 
 
 def _is_tested(trial: Trial) -> bool:
@@ -306,8 +315,9 @@ def _progress(case: Case, tick_s: int) -> Progress:
     stage, trial, analysis = case.rollout.stage, case.trial, case.analysis
     assert stage is not None
     assert trial is not None
+    counts_from_s = stage.counts_from_s(analysis.warmup_s)
     return Progress(
-        tick_s - stage.since_s - analysis.warmup_s,
+        tick_s - (stage.since_s + analysis.warmup_s if counts_from_s is None else counts_from_s),
         analysis.shortest_s,
         analysis.longest_s,
         analysis.least_events,

@@ -152,24 +152,27 @@ def put_together(
 ) -> Measured:
     """One metric of one analysis: its comparisons by endpoint, and the endpoints' weights.
 
-    The effect is that on the heaviest endpoints with nearly all of the weight: ratios averaged on that of
-    logarithms, each interval held to its share of α. The values are those at the baseline's mix.
+    The effect is that on the heaviest endpoints with nearly all of the weight, those that both arms have:
+    ratios averaged on that of logarithms, each interval held to its share of α. The values are those at the
+    baseline's mix.
     """
     order = np.argsort(-weights, kind="stable")
     sums = np.cumsum(weights[order])
     heavy = order[: int(np.searchsorted(sums, NEARLY_ALL * sums[-1])) + 1]
+    in_both = heavy[(compared.n_canary[heavy] > 0) & (compared.n_baseline[heavy] > 0)]
+    heavy = in_both if len(in_both) else heavy
     some, shares = compared.take(heavy), weights[heavy]
     with np.errstate(divide="ignore"):
         logs = [np.log(column) for column in (some.ratio, some.lower, some.upper)]
     ratio, lower, upper = (float(np.exp(combined_effect(column, shares))) for column in logs)
-    baseline = combined_effect(some.baseline, shares)
+    baseline, canary = combined_effect(some.baseline, shares), combined_effect(some.canary, shares)
     alone = int(np.argmax(compared.log_e_worse + np.log(weights)))
     blamed = len(endpoints) > 1 and compared.log_e_worse[alone] + np.log(weights[alone]) >= log_threshold
     return Measured(
         name,
         float(combined_log_e(compared.log_e_worse, weights)),
         log_threshold,
-        float(some.canary[0]) if len(heavy) == 1 else baseline * ratio,
+        canary if len(heavy) == 1 or not baseline else baseline * ratio,
         baseline,
         float(compared.n_canary.sum()),
         float(compared.n_baseline.sum()),

@@ -12,21 +12,17 @@ from stream.canary.absorb import evidence_of
 from stream.canary.design_effect import SHRINKAGE_PANES, Scatter
 from stream.canary.error_test import Block
 from stream.canary.evidence import (
-    Compared,
-    compare_errors,
-    compare_latencies,
     compare_share,
     put_together,
 )
 from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest, concentration
-from stream.canary.rows import Rows
+from stream.canary.rows import Rows, side_by_side
 from stream.canary.sequential import Limit, Measured, Standing
 from stream.canary.spending import Spending
 from stream.canary.strata import combined_log_e_of_groups, shown_on_nearly_all_of_groups
 from stream.canary.trial import BASELINE, CANARY, SCATTER_ROWS, Trial
 from stream.model.analysis import Baseline, Direction, Metric
-from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -45,12 +41,8 @@ class Stands:
 def log_threshold(trial: Trial, metric: Metric) -> float:
     """ln 1/α of one metric in the trial's stage."""
     analysis = trial.analysis
-    spending = Spending.over(
-        float(analysis.alpha),
-        {m.name: float(m.weight) for m in analysis.metrics},
-        [float(pct) for pct in analysis.stages_pct],
-    )
-    return spending.log_threshold(metric.name, min(trial.stage, len(analysis.stages_pct) - 1))
+    weights = {m.name: float(m.weight) for m in analysis.metrics}
+    return Spending(float(analysis.alpha) * trial.alpha_share, weights, [1.0]).log_threshold(metric.name, 0)
 
 
 def settle(trial: Trial) -> None:
@@ -68,43 +60,17 @@ def settle(trial: Trial) -> None:
 
 def latency_test(rows: Rows) -> QuantileTest:
     """Of every quantile at every endpoint."""
-    arms = []
-    for arm in (BASELINE, CANARY):
-        first, found = 0, []
-        for trial in rows.trials:
-            aligned = trial.histograms[arm].aligned(np.arange(len(trial.endpoints)))
-            found.append(aligned.remap(aligned.keys + first))
-            first += len(trial.endpoints)
-        arms.append(Arm.of(joined(found)))
-    begins = np.cumsum(rows.endpoints) - rows.endpoints
-    place = [
-        np.tile(np.arange(e) + begin, m)
-        for e, begin, m in zip(rows.endpoints.tolist(), begins.tolist(), rows.metrics.tolist(), strict=True)
-    ]
+    sets = [trial.histograms for trial in rows.trials]
+    arms = [Arm.of(side_by_side(rows.trials, sets, arm)) for arm in (BASELINE, CANARY)]
     c = rows.joined(_concentrations)
     return QuantileTest(
         arms[0],
         arms[1],
-        np.concatenate(place),
+        rows.places,
         rows.of_metric(lambda t: t.measures.quantiles.tolist()),
         c[BASELINE],
         c[CANARY],
         effects(rows, lambda t: t.tail_scatter),
-    )
-
-
-def joined(sets: Sequence[HistogramSet]) -> HistogramSet:
-    """Sets whose keys ascend from one to the next, as one."""
-    starts = np.cumsum([0, *(len(one.buckets) for one in sets)])
-    return HistogramSet(
-        np.concatenate([one.keys for one in sets]),
-        np.concatenate([one.count for one in sets]),
-        np.concatenate([one.squares for one in sets]),
-        np.concatenate(
-            [[0], *(one.offsets[1:] + start for one, start in zip(sets, starts.tolist(), strict=False))]
-        ),
-        np.concatenate([one.buckets for one in sets]),
-        np.concatenate([one.weights for one in sets]),
     )
 
 
@@ -139,7 +105,7 @@ def share_effect(trial: Trial) -> float:
     return float(max(1.0, (SHRINKAGE_PANES + (panes - 1) * raw) / (SHRINKAGE_PANES + panes - 1)))
 
 
-def expected_share(trial: Trial) -> float | None:
+def expectedshare_of(trial: Trial) -> float | None:
     """Of both arms' requests, those that the canary should get; None: nobody said."""
     if trial.baseline is Baseline.BEFORE or trial.percent is None:
         return None
@@ -160,7 +126,7 @@ def look(trials: Sequence[Trial]) -> list[Stands]:
             one[1] &= bool(within[start : start + metrics].all())
             start += metrics
     for trial, one in zip(trials, found, strict=True):
-        if (share := _share(trial)) is not None:
+        if (share := share_of(trial)) is not None:
             one[0] |= share.standing is Standing.WORSE
             one[1] &= share.standing is Standing.WITHIN
     return [Stands(*one) for one in found]
@@ -217,51 +183,9 @@ def stratum_weights(trial: Trial) -> Floats:
     return found
 
 
-def measure(trial: Trial) -> list[Measured]:
-    """Every metric of one trial in the order of its analysis, with numbers and intervals."""
-    found: dict[str, Measured] = {}
-    rows = Rows.of_rates([trial])
-    if len(trial.measures.rates):
-        effect = effects(rows, lambda t: t.rate_scatter)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.rates])
-        compared = compare_errors(evidence_of(rows), effect, thresholds)
-        for m, metric in enumerate(trial.measures.rates):
-            mine = np.arange(len(trial.endpoints)) + m * len(trial.endpoints)
-            found[metric.name] = _together(trial, metric, compared.take(mine), effect[mine])
-    rows = Rows.of_latencies([trial])
-    if len(trial.measures.latencies):
-        test = latency_test(rows)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.latencies])
-        sets = [trial.histograms[arm].aligned(np.arange(len(trial.endpoints))) for arm in (BASELINE, CANARY)]
-        compared = compare_latencies(sets[0], sets[1], test, allowances(rows), thresholds)
-        for q, metric in enumerate(trial.measures.latencies):
-            mine = np.arange(len(trial.endpoints)) + q * len(trial.endpoints)
-            found[metric.name] = _together(trial, metric, compared.take(mine), test.design_effect[mine])
-    if (share := _share(trial)) is not None:
-        found[share.name] = share
-    return [found[m.name] for m in trial.analysis.metrics if m.name in found]
-
-
-def _together(trial: Trial, metric: Metric, compared: Compared, effect: Floats) -> Measured:
-    weights = stratum_weights(trial)
-    some = np.flatnonzero(weights > 0)
-    is_rate = metric.quantile is None
-    return put_together(
-        metric.name,
-        compared.take(some),
-        weights[some],
-        [trial.endpoints[i] for i in some.tolist()],
-        log_threshold(trial, metric),
-        Limit(1 + float(metric.margin.pct) / 100, float(metric.margin.least) / (100 if is_rate else 1)),
-        weight=float(metric.weight),
-        critical=metric.critical,
-        design_effect=float(effect[some].max()),
-    )
-
-
-def _share(trial: Trial) -> Measured | None:
+def share_of(trial: Trial) -> Measured | None:
     """The throughput; None if it is not asked for, or nobody said what it should be."""
-    metric, share = trial.measures.share, expected_share(trial)
+    metric, share = trial.measures.share, expectedshare_of(trial)
     if metric is None or share is None:
         return None
     n_canary, n_baseline = (np.array([float(n)]) for n in trial.requests)

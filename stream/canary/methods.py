@@ -6,7 +6,7 @@ duration is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,7 @@ from stream.canary import fixed, sequential
 from stream.canary.counts import CELL_BAD, CELL_BAD_WEIGHT, CELL_EVENTS, CELL_WEIGHT
 from stream.canary.kayenta.classify import Class, Rules, classify
 from stream.canary.kayenta.score import Outcome, Scored, score, verdict
-from stream.canary.look import measure
-from stream.canary.sequential import Progress
+from stream.canary.sequential import Measured, Progress
 from stream.canary.trial import BASELINE, CANARY, ServiceSlo, Trial
 from stream.canary.verdict import Anomaly, Judgement, MetricResult, Recommendation, Severity, Verdict
 from stream.model.analysis import ERROR_RATE, Method
@@ -25,14 +24,15 @@ from stream.sketch.histogram import HistogramSet
 TAIL = 0.99
 
 
-def judge(trial: Trial, progress: Progress) -> Judgement:
-    """By the method of the trial's analysis."""
-    return _METHODS[trial.analysis.method](trial, progress)
+def judge(trial: Trial, progress: Progress, measured: Sequence[Measured] = ()) -> Judgement:
+    """By the method of the trial's analysis; ``measured`` is for the sequential one."""
+    if trial.analysis.method is Method.SEQUENTIAL:
+        return _sequential(trial, progress, measured)
+    return (_fixed if trial.analysis.method is Method.FIXED else _kayenta)(trial, progress)
 
 
-def _sequential(trial: Trial, progress: Progress) -> Judgement:
-    has_both = min(trial.requests) > 0
-    said = sequential.judge(measure(trial) if has_both else [], progress)
+def _sequential(trial: Trial, progress: Progress, measured: Sequence[Measured]) -> Judgement:
+    said = sequential.judge(measured, progress)
     return replace(said, anomalies=tuple(_missed(trial)))
 
 
@@ -57,7 +57,7 @@ def _fixed(trial: Trial, progress: Progress) -> Judgement:
 
 def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
     """Of all endpoints together, on the buckets that either arm has."""
-    merged = [one.remap(np.zeros(len(one), np.int64)) for one in trial.histograms]
+    merged = [trial.arm(arm).remap(np.zeros(len(trial.endpoints), np.int64)) for arm in (CANARY, BASELINE)]
     buckets = np.union1d(merged[CANARY].buckets, merged[BASELINE].buckets)
     errors = next((i for i, m in enumerate(trial.measures.rates) if m.name == ERROR_RATE), None)
     found = []
@@ -73,13 +73,13 @@ def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
 
 
 def _tail(histogram: HistogramSet) -> float | None:
-    return float(histogram.quantiles(TAIL)[0]) if len(histogram) else None
+    return float(histogram.quantiles(TAIL)[0]) if histogram.count.sum() else None
 
 
 def _kayenta(trial: Trial, progress: Progress) -> Judgement:
     results, scored = [], []
     for i, metric in enumerate(trial.analysis.metrics):
-        arms = [np.array([_or_nan(p[i][arm]) for p in trial.points]) for arm in (CANARY, BASELINE)]
+        arms = [np.array([_or_nan(p[i][arm]) for p in trial.mark.points]) for arm in (CANARY, BASELINE)]
         found = classify(arms[0], arms[1], Rules(direction=metric.direction, is_critical=metric.critical))
         scored.append(Scored(metric.name, found.classification, found.is_critical, (metric.name,)))
         values = [float(np.nanmean(a)) if (~np.isnan(a)).any() else None for a in arms]
@@ -151,10 +151,3 @@ def _missed(trial: Trial) -> list[Anomaly]:
             )
             found.append(Anomaly(f"slo/{slo.name}", Severity.WARNING, reason))
     return found
-
-
-_METHODS: dict[Method, Callable[[Trial, Progress], Judgement]] = {
-    Method.SEQUENTIAL: _sequential,
-    Method.FIXED: _fixed,
-    Method.KAYENTA: _kayenta,
-}

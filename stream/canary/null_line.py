@@ -59,6 +59,8 @@ def _on_any(
     low, high = np.minimum(baseline, alone), np.maximum(baseline, alone)
     low, high = np.maximum(low, least), np.minimum(high, most)
     t = (low + high) / 2
+    # A row that is found stays as it is: nothing may depend on what else is looked for beside it.
+    found = np.zeros(t.shape, np.bool_)
     for _ in range(_MOST_STEPS):
         u = ratio * t + difference
         of_t, of_u = t * (1 - t), u * (1 - u)
@@ -67,10 +69,10 @@ def _on_any(
         bend = n_baseline * _bend(t, baseline, of_t) + ratio * ratio * n_canary * _bend(u, canary, of_u)
         step = t - slope / bend
         inside = (step > low) & (step < high)
-        following = np.where(inside, step, (low + high) / 2)
-        moved = np.abs(following - t)
+        following = np.where(found, t, np.where(inside, step, (low + high) / 2))
+        found |= np.abs(following - t) <= _CLOSE * following
         t = following
-        if (moved <= _CLOSE * t).all():
+        if found.all():
             break
     return t
 

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stream.canary.counts import CELL_BAD_WEIGHT, CELL_WEIGHT, WEIGHT
-from stream.canary.trial import ARMS, BASELINE, CANARY, Minute, Trial
+from stream.canary.trial import ARMS, BASELINE, CANARY, MAX_ENDPOINTS, Point, Trial
 from stream.model.analysis import Metric
+from stream.sketch.histogram import HistogramSet
 
-Point = tuple[float | None, float | None]
-"""(canary, baseline); None: no requests that say."""
-
-
-def points(trial: Trial, minute: Minute) -> list[Point]:
-    """Of the metrics of the analysis, in their order: latencies in ms, rates as shares."""
-    return [_point(trial, minute, metric) for metric in trial.analysis.metrics]
+MAX_POINTS = 1440
+"""Minutes that are kept one by one: a day."""
 
 
-def _point(trial: Trial, minute: Minute, metric: Metric) -> Point:
+def end_minute(trial: Trial) -> None:
+    """Note what the metrics were since the last mark, and set the next."""
+    since = trial.mark
+    sums, cells = trial.sums.sum(axis=0) - since.sums, trial.cells.sum(axis=1) - since.cells
+    latencies = trial.histograms.minus(since.histograms)
+    latencies = latencies.remap(latencies.keys // MAX_ENDPOINTS)
+    values = tuple(_point(trial, sums, cells, latencies, metric) for metric in trial.analysis.metrics)
+    trial.set_mark((*since.points, values)[-MAX_POINTS:])
+
+
+def _point(
+    trial: Trial,
+    sums: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    cells: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    latencies: HistogramSet,
+    metric: Metric,
+) -> Point:
+    """Latencies in ms, rates as shares."""
     if metric.quantile is not None:
         found: list[float | None] = [None] * ARMS
-        values = minute.histograms.quantiles(metric.quantile).tolist()
-        for arm, value in zip(minute.histograms.keys.tolist(), values, strict=True):
+        values = latencies.quantiles(metric.quantile).tolist()
+        for arm, value in zip(latencies.keys.tolist(), values, strict=True):
             found[arm] = value
         return found[CANARY], found[BASELINE]
     if metric in trial.measures.rates:
-        cells = minute.cells[trial.measures.rates.index(metric)]
-        weight, bad = cells[:, CELL_WEIGHT].tolist(), cells[:, CELL_BAD_WEIGHT].tolist()
+        mine = cells[trial.measures.rates.index(metric)]
+        weight, bad = mine[:, CELL_WEIGHT].tolist(), mine[:, CELL_BAD_WEIGHT].tolist()
         rates = [b / w if w else None for b, w in zip(bad, weight, strict=True)]
         return rates[CANARY], rates[BASELINE]
-    canary, baseline = minute.sums[:, WEIGHT].tolist()
+    canary, baseline = sums[:, WEIGHT].tolist()
     total = canary + baseline
     return (canary / total, baseline / total) if total else (None, None)

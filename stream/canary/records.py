@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from stream.canary.course import CLOSED
 from stream.canary.methods import slo_readings
-from stream.canary.rollout import Phase, Rollout
+from stream.canary.rollout import Rollout
 from stream.canary.stage import Stage
 from stream.canary.trial import BASELINE, CANARY, Trial
 from stream.canary.verdict import Judgement, MetricResult, Recommendation
@@ -92,12 +93,12 @@ def _metric(one: MetricResult) -> dict[str, object]:
 
 def _last_minute(trial: Trial) -> dict[str, object]:
     """The rolling window: each metric in the last whole minute."""
-    if not trial.points:
+    if not trial.mark.points:
         return {}
     names = (metric.name for metric in trial.analysis.metrics)
     return {
         name: {"canary": canary, "baseline": baseline}
-        for name, (canary, baseline) in zip(names, trial.points[-1], strict=True)
+        for name, (canary, baseline) in zip(names, trial.mark.points[-1], strict=True)
     }
 
 
@@ -126,9 +127,8 @@ def rollback(rollout: Rollout, said: Judgement, tick_s: int) -> Signal:
 
 def status(rollout: Rollout, said: Judgement | None, advice: Recommendation | None, tick_s: int) -> Signal:
     """How far a rollout is, and what to do with it now."""
-    analysis, stage = rollout.analysis, rollout.stage
-    stages = [float(pct) for pct in analysis.stages_pct]
-    passed = sum(1 for done in rollout.history if done.verdict == "pass")
+    analysis, release = rollout.analysis, rollout.release
+    why = None if release is None else release.reason
     value: dict[str, object] = {
         "schema": "burngate.rollout/v1",
         "analysis": analysis.name,
@@ -139,17 +139,8 @@ def status(rollout: Rollout, said: Judgement | None, advice: Recommendation | No
         "version": rollout.version,
         "previous_version": rollout.previous_version,
         "state": rollout.phase.value,
-        "stage": None
-        if stage is None
-        else {
-            **_stage(stage),
-            "of": len(stages),
-            "started_at": at(stage.since_s),
-            "seconds": tick_s - stage.since_s if rollout.phase is Phase.RUNNING else None,
-            "minimum_s": analysis.shortest_s,
-            "maximum_s": analysis.longest_s,
-        },
-        "progress_pct": 100 * min(1.0, passed / len(stages)),
+        "stage": None if rollout.stage is None else _place(rollout, rollout.stage, tick_s),
+        "progress_pct": rollout.progress_pct(tick_s),
         "stages": [
             {
                 "percent": done.percent,
@@ -160,9 +151,21 @@ def status(rollout: Rollout, said: Judgement | None, advice: Recommendation | No
             for done in rollout.history
         ],
         "verdict": None if said is None else said.verdict.value,
-        "reason": None if said is None else said.reason,
+        "reason": why if said is None or rollout.phase in CLOSED else said.reason,
         "recommendation": None if advice is None else advice.value,
         "faults": list(rollout.faults),
         "evaluated_at": at(tick_s),
     }
     return Signal("rollout-status", analysis.service_key, value)
+
+
+def _place(rollout: Rollout, stage: Stage, tick_s: int) -> dict[str, object]:
+    analysis = rollout.analysis
+    return {
+        **_stage(stage),
+        "of": len(analysis.stages_pct),
+        "started_at": at(stage.since_s),
+        "seconds": None if rollout.running is None else tick_s - stage.since_s,
+        "minimum_s": analysis.shortest_s,
+        "maximum_s": analysis.longest_s,
+    }

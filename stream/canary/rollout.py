@@ -1,378 +1,326 @@
 """The life of one analysis: which release is under way, in which stage, and what was said of it.
 
 It begins with a deploy event, or by itself: when requests of the track ``canary`` appear, or those of a
-version that was not there before. What arrives is applied at the first tick at or after its time; what
-arrives later than that, at the next. No clock: event time is an argument.
+version that was not there before. What is told is applied at the first tick at or after its time; what is
+told later than that, at the next. Nothing begins in the past: nobody has to go back for counts. No clock:
+event time is an argument.
+
+    waiting ── started / a canary or a version appears ──► running ──► passed │ failed │ paused
+                                                              ▲               │
+                                                              └──── stage ────┤
+    promoted (compared with the past) ◄─────────── promoted ──────────────────┤
+    rolled_back │ finished ◄── rolled_back, finished / an automatic one is silent ──┘
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from decimal import Decimal
-from enum import StrEnum
 
-from stream.canary.stage import Stage
-from stream.canary.verdict import Verdict
+from msgspec.structs import replace
+
+from stream.canary.announcements import MAX_WAITING, Announcements
+from stream.canary.course import CLOSED, Course
+from stream.canary.rollout_state import Phase, Release, RolloutRecord
+from stream.canary.sightings import SILENT_S, Sightings
+from stream.canary.spending import share_of_stage
+from stream.canary.stage import FULL
 from stream.model.analysis import Analysis, Baseline
 from stream.model.deploy import DeployEvent, DeployState
 from stream.model.objective import PANE_S
-from stream.wire.state import Record
+from stream.wire.rfc3339 import format_ms
 
-MAX_WAITING = 64
-MAX_REMEMBERED = 64
-MAX_FAULTS = 16
-MAX_HISTORY = 32
-MAX_VERSIONS = 32
-SILENT_S = 600
-"""A canary that is not heard of for so long is gone, and one that comes back is another."""
-FULL = 100.0
+APART_MS = 60_000
+"""By how much clocks of producers may differ before it is told."""
 
 
-class Phase(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    PASSED = "passed"
-    """The stage is; the next one is waited for."""
-    FAILED = "failed"
-    PAUSED = "paused"
-    """The stage is over, and nothing could be said for certain."""
-    ROLLED_BACK = "rolled_back"
-    FINISHED = "finished"
+class Rollout(Course):
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__(analysis)
+        self._announcements = Announcements()
+        self._sightings = Sightings(analysis)
 
-
-class StageDone(Record, frozen=True):
-    percent: float | None
-    started_s: int
-    seconds: int
-    verdict: str
-    """``superseded``: another stage or release began before there was one."""
-
-
-class Heard(Record, frozen=True):
-    """When a version was heard of on the track ``stable``."""
-
-    first_s: int
-    last_s: int
-
-
-class RolloutRecord(Record, frozen=True):
-    """All that is kept between two owners of a partition."""
-
-    phase: str
-    deployment: str | None
-    automatic: str | None
-    version: str | None
-    previous_version: str | None
-    stage: Stage | None
-    serial: int
-    history: list[StageDone]
-    faults: list[str]
-    waiting: list[tuple[str, int, str, str | None, str | None, str | None]]
-    remembered: list[tuple[str, str, str | None, int]]
-    heard: dict[str, Heard]
-    canary_s: int | None
-    last_at_ms: int
-
-
-@dataclass(slots=True)
-class Rollout:
-    analysis: Analysis
-    phase: Phase = Phase.WAITING
-    deployment: str | None = None
-    automatic: str | None = None
-    """Why it began without a deploy event; None: with one."""
-    version: str | None = None
-    previous_version: str | None = None
-    stage: Stage | None = None
-    """The newest; judged while the phase is ``RUNNING``."""
-    history: list[StageDone] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    """What was wrong with what came in, in words; the newest last."""
-    canary_s: int | None = None
-    """The last tick at which the track ``canary`` had requests."""
-    _serial: int = 0
-    _waiting: list[DeployEvent] = field(default_factory=list)
-    _remembered: dict[tuple[str, str, str | None, int], None] = field(default_factory=dict)
-    _heard: dict[str, Heard] = field(default_factory=dict)
-    _sighted: list[tuple[str, str]] = field(default_factory=list)
-    _last_at_ms: int = 0
-
-    @property
-    def running(self) -> Stage | None:
-        """What is to be judged now."""
-        return self.stage if self.phase is Phase.RUNNING else None
+    # what comes in
 
     def announce(self, event: DeployEvent) -> bool:
-        """A deploy event of the service; False: a repeat, or one too many."""
-        name = (event.deployment, event.state.value, _text(event.stage_pct), event.at_ms)
-        if name in self._remembered:
-            return False
-        if len(self._waiting) >= MAX_WAITING:
-            self._fault(f"more than {MAX_WAITING} deploy events wait for their time: {event.deployment}")
-            return False
-        self._remembered[name] = None
-        if len(self._remembered) > MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-        self._waiting.append(event)
-        return True
+        """A deploy event of the service, in any order; False: a repeat."""
+        return self._announcements.add(event)
 
     def sight(self, track: str, version: str) -> None:
-        """Requests of a version on a track, in the pane that the next tick ends."""
-        self._sighted.append((track, version))
+        """Requests of a version (empty: they name none) on a track, in the pane that the next tick ends."""
+        self._sightings.sight(track, version)
 
     def advance(self, tick_s: int) -> None:
         """Apply what is due, then what was sighted in the pane that ends here."""
-        due = [event for event in self._waiting if event.at_ms <= tick_s * 1000]
-        self._waiting = [event for event in self._waiting if event.at_ms > tick_s * 1000]
-        for event in sorted(due, key=_order):
+        if self._announcements.overflowed:
+            self._tell(f"more than {MAX_WAITING:,} deploy events wait for their time: the latest are dropped")
+        for event in self._announcements.due(tick_s):
             self._apply(event, tick_s)
-        sighted, self._sighted = self._sighted, []
-        self._begin_by_itself(sighted, tick_s)
-        self._hear(sighted, tick_s)
-        self._end_by_itself(tick_s)
+        self._begin_by_itself(tick_s)
+        self._look(tick_s)
+        self._sightings.settle(tick_s)
+        self._note_silence(tick_s)
 
     # deploy events
 
     def _apply(self, event: DeployEvent, tick_s: int) -> None:
-        if event.at_ms < self._last_at_ms and event.deployment == self.deployment:
-            behind_s = (self._last_at_ms - event.at_ms) / 1000
-            self._fault(
-                f"{event.state.value} of {event.deployment} is dated {behind_s:g} s before what came "
-                "before it: are its producers' clocks apart?"
-            )
-        self._last_at_ms = event.at_ms
+        self._sightings.know(event.version, tick_s)
+        self._sightings.know(event.previous_version, tick_s)
+        if event.deployment != self.deployment:
+            self._of_another(event, tick_s)
+            return
+        assert self.release is not None
+        if self.phase in CLOSED:
+            if event.state in (DeployState.STARTED, DeployState.STAGE, DeployState.PROMOTED):
+                self._tell(f"{_named(event)} comes after its end: ignored")
+            return
+        self._note_order(event)
         match event.state:
-            case DeployState.STARTED | DeployState.STAGE:
-                self._deploy(event, tick_s)
-            case _ if event.deployment != self.deployment:
-                self._fault(f"{event.state.value} of {event.deployment}, which is not under way")
+            case DeployState.STARTED:
+                self._started_again(event)
+            case DeployState.STAGE:
+                self._next_stage(event, tick_s)
             case DeployState.PROMOTED:
-                self._begin_stage(FULL, tick_s)
+                self._begin_stage(FULL, tick_s, Phase.PROMOTED)
             case DeployState.ROLLED_BACK:
-                self._end(Phase.ROLLED_BACK, tick_s)
+                self._close(Phase.ROLLED_BACK, f"{event.deployment} was rolled back", tick_s)
             case DeployState.FINISHED:
-                self._end(Phase.FINISHED, tick_s)
+                self._close(Phase.FINISHED, f"{event.deployment} is finished", tick_s)
 
-    def _deploy(self, event: DeployEvent, tick_s: int) -> None:
-        percent = float(self.analysis.stages_pct[0] if event.stage_pct is None else event.stage_pct)
-        is_ours = self.deployment == event.deployment and self.phase not in _OVER
-        if is_ours and event.state is DeployState.STARTED:
-            self._fault(f"{event.deployment} was started twice")
-            return
-        if is_ours and self.stage is not None:
-            if self.stage.percent is not None and percent < self.stage.percent:
-                self._fault(
-                    f"the stage of {event.deployment} went back from {self.stage.percent:g} % "
-                    f"to {percent:g} %: it is judged anew"
-                )
-            self._begin_stage(percent, tick_s)
-            return
-        adopted = self._is_the_automatic(event)
-        self.deployment, self.automatic = event.deployment, None
-        self.previous_version = event.previous_version or self.previous_version
-        if adopted:
-            assert self.stage is not None
-            self.stage = Stage(
-                self.stage.serial, self._place(percent), percent, self.stage.since_s, *self._arms(percent)
+    def _of_another(self, event: DeployEvent, tick_s: int) -> None:
+        """Of a deployment that is not the one under way."""
+        begins = event.state in (DeployState.STARTED, DeployState.STAGE)
+        if self.release is not None and begins and event.at_ms < self._earliest_ms():
+            self._tell(f"{_named(event)} is older than {self.deployment}: ignored")
+        elif begins and event.deployment in self._ended:
+            self._tell(f"{_named(event)} comes after its end: ignored")
+        elif begins:
+            if event.state is DeployState.STAGE:
+                self._tell(f"{_named(event)}, whose start was not told")
+            self._begin(event, tick_s)
+        elif event.deployment not in self._ended:
+            self._tell(f"{_named(event)}, which is not under way: ignored")
+
+    def _earliest_ms(self) -> int:
+        """What is older does not take the place of the release under way. An event may tell late of what
+        began by itself."""
+        assert self.release is not None
+        late_ms = 0 if self.release.automatic is None else 1000 * self.analysis.longest_s
+        return self.release.began_ms - late_ms
+
+    def _note_order(self, event: DeployEvent) -> None:
+        assert self.release is not None
+        behind_ms = self.release.last_at_ms - event.at_ms
+        if behind_ms > APART_MS:
+            self._tell(
+                f"{_named(event)} is dated {behind_ms / 1000:g} s before what came before it: "
+                "are clocks apart?"
             )
+        if event.version not in (None, self.release.version) and self.release.version is not None:
+            self._tell(f"{_named(event)} names version {event.version}, not {self.release.version}: ignored")
+        self.release = replace(self.release, last_at_ms=max(self.release.last_at_ms, event.at_ms))
+
+    def _started_again(self, event: DeployEvent) -> None:
+        """A second start; or the first, told after a stage."""
+        assert self.release is not None
+        if event.at_ms >= self.release.began_ms:
+            self._tell(f"{_named(event)} for a second time: ignored")
             return
-        self._supersede(tick_s)
-        self.history, self.version = [], event.version
-        self.previous_version = event.previous_version or self._newest_but(event.version)
-        self._check_versions(tick_s)
+        version = self.release.version or event.version
+        previous = event.previous_version or self.release.previous_version
+        self.release = replace(self.release, began_ms=event.at_ms, version=version, previous_version=previous)
+
+    def _next_stage(self, event: DeployEvent, tick_s: int) -> None:
+        assert event.stage_pct is not None, "the decoder refuses it"
+        assert self.stage is not None
+        percent, now = float(event.stage_pct), self.stage.percent
+        if percent == now and self.running is not None:
+            self._tell(f"{_named(event)} is at {percent:g} % already: ignored")
+            return
+        if now is not None and percent < now:
+            self._tell(f"{_named(event)} goes back from {now:g} % to {percent:g} %: it is judged anew")
         self._begin_stage(percent, tick_s)
+
+    # beginnings and ends
+
+    def _begin(self, event: DeployEvent, tick_s: int) -> None:
+        told = None if event.stage_pct is None else float(event.stage_pct)
+        if self._is_the_automatic(event) and told != FULL:
+            self._adopt(event, told)
+            return
+        closed = f"; {self.deployment} is superseded" if self.is_open else ""
+        self._leave_release(tick_s)
+        previous = event.previous_version or self._sightings.newest_but(event.version)
+        self.release = Release(
+            *(event.deployment, None, event.at_ms, event.at_ms, event.version, previous),
+            f"{event.deployment} was started{closed}",
+        )
+        self._check_versions(tick_s)
+        self._begin_stage(self._first_percent() if told is None else told, tick_s)
 
     def _is_the_automatic(self, event: DeployEvent) -> bool:
         """Whether the event tells of what began by itself a moment ago: its requests were quicker."""
-        if self.automatic is None or self.phase is not Phase.RUNNING or self.stage is None:
+        if self.automatic is None or self.running is None or self.release is None:
             return False
-        is_new = not self.history and event.at_ms // 1000 >= self.stage.since_s - SILENT_S
-        return is_new and event.version in (None, self.version)
+        is_near = event.at_ms >= self.release.began_ms - 1000 * SILENT_S
+        return is_near and event.version in (None, self.version)
+
+    def _adopt(self, event: DeployEvent, told: float | None) -> None:
+        """What was counted so far is of the same stage."""
+        assert self.release is not None
+        assert self.stage is not None
+        previous = event.previous_version or self.previous_version
+        place, percent = 0, self._first_percent()
+        if told is not None:
+            place, percent = self._place(told), told
+        share, places = share_of_stage([float(p) for p in self.analysis.stages_pct], 0.0, (), percent)
+        self.stage = replace(self.stage, place=place, percent=percent, alpha_share=share)
+        self.release = Release(
+            *(event.deployment, None, event.at_ms, event.at_ms, self.version, previous),
+            f"{event.deployment} was started; it had begun to be judged by itself",
+            self.release.by_track,
+            share,
+            places,
+            self.release.canary_s,
+            self.release.baseline_s,
+        )
+
+    def _begin_by_itself(self, tick_s: int) -> None:
+        sightings = self._sightings
+        canaries = [version for version in sightings.on("canary") if version]
+        new = [v for v in canaries if v != self.version and sightings.is_new(v, tick_s)]
+        if self.is_open and self.automatic is None:
+            unannounced = {*new, *(v for v in sightings.on("stable") if sightings.is_new(v, tick_s))}
+            for version in sorted(unannounced - {self.version}):
+                self._tell(f"version {version} appeared, which no deploy event told of")
+            return
+        is_free = not self.is_open or self.running is None
+        if sightings.is_back(tick_s) and is_free:
+            self._begin_automatic(canaries, "a canary track appeared", tick_s)
+        elif new:
+            self._begin_automatic(new, f"version {new[-1]} appeared on the track canary", tick_s)
+        elif is_free or not sightings.on("canary"):
+            new = [version for version in sightings.on("stable") if sightings.is_new(version, tick_s)]
+            if new:
+                self._begin_automatic(new, f"version {new[-1]} appeared", tick_s)
+
+    def _begin_automatic(self, versions: list[str], why: str, tick_s: int) -> None:
+        since_s = tick_s - PANE_S
+        self._leave_release(tick_s)
+        version = versions[-1] if versions else None
+        text = f"{self.analysis.identity}\0{since_s}"
+        self.release = Release(
+            f"auto-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}",
+            *(why, 1000 * since_s, 1000 * since_s, version, self._sightings.newest_but(version), why),
+        )
+        if len(versions) > 1:
+            self._tell(f"versions {', '.join(versions)} appeared at once: they are judged together")
+            self.release = replace(self.release, by_track=True)
+        self._check_versions(tick_s)
+        self._begin_stage(None, since_s)
 
     def _check_versions(self, tick_s: int) -> None:
-        """A version that serves on ``stable`` already cannot tell canary and baseline apart."""
-        heard = self._heard.get(self.version or "")
-        served = heard is not None and heard.first_s + SILENT_S < tick_s and heard.last_s + SILENT_S > tick_s
-        if self.version is not None and (self.version == self.previous_version or served):
-            self._fault(
-                f"canary and baseline both have version {self.version}: they go by their tracks alone"
-            )
-            self.version, self.previous_version = None, self.version
+        """A version that serves on ``stable`` already does not tell canary and baseline apart."""
+        assert self.release is not None
+        version = self.version
+        if version is None:
+            return
+        if version == self.previous_version or self._sightings.serves(version, tick_s):
+            self._tell(f"canary and baseline both have version {version}: they go by their tracks alone")
+            self.release = replace(self.release, by_track=True)
 
-    # stages
+    # what is sighted
 
-    def _begin_stage(self, percent: float | None, since_s: int) -> None:
-        self._supersede(since_s)
+    def _look(self, tick_s: int) -> None:
+        """See whether the arms of the stage had requests in the pane that ends here."""
+        stage, now = self.stage, self._sightings.now
+        if stage is None or self.release is None or tick_s - PANE_S < stage.since_s:
+            return
+        if any(stage.takes(*which) for which in now):
+            self.release = replace(self.release, canary_s=tick_s)
+            if stage.first_s is None:
+                self.stage = replace(stage, first_s=tick_s - PANE_S)
+        else:
+            self._doubt_version(tick_s)
+        kinds = [Baseline(kind) for kind in stage.baselines if kind != Baseline.BEFORE]
+        if any(stage.compares_with(*which, kind) for which in now for kind in kinds):
+            self.release = replace(self.release, baseline_s=tick_s)
+
+    def _doubt_version(self, tick_s: int) -> None:
+        """A canary that has another version than was told, and after the warm-up still has: it is judged by
+        its track. Nothing of it was counted before."""
+        stage, others = self.running, self._sightings.on("canary")
+        if stage is None or stage.version is None or stage.first_s is not None or not others:
+            return
+        if tick_s - stage.since_s < max(self.analysis.warmup_s, PANE_S):
+            return
+        assert self.release is not None
+        self._tell(
+            f"the track canary has version {', '.join(others)}, and not {stage.version} as was told: "
+            "it is judged by its track"
+        )
+        self.release = replace(self.release, by_track=True, canary_s=tick_s)
         self._serial += 1
-        self.stage = Stage(self._serial, self._place(percent), percent, since_s, *self._arms(percent))
-        self.phase = Phase.RUNNING
+        self.stage = replace(stage, serial=self._serial, version=None, first_s=tick_s - PANE_S)
 
-    def _place(self, percent: float | None) -> int:
-        stages = [float(pct) for pct in self.analysis.stages_pct]
-        reached = [i for i, pct in enumerate(stages) if percent is None or pct >= percent]
-        return reached[0] if reached else len(stages) - 1
-
-    def _arms(self, percent: float | None) -> tuple[str | None, tuple[str, ...]]:
-        """At 100 % nothing serves beside the new version."""
-        full = percent is not None and percent >= FULL and self.version is not None
-        kinds = [b for b in self.analysis.baselines if not full or b is Baseline.BEFORE]
-        return self.version, tuple(kind.value for kind in kinds)
-
-    def conclude(self, verdict: Verdict, tick_s: int) -> None:
-        """The judge's last word on the stage."""
-        self._finish_stage(verdict.value, tick_s)
-        self.phase = {Verdict.PASS: Phase.PASSED, Verdict.FAIL: Phase.FAILED}.get(verdict, Phase.PAUSED)
-        if self.phase is Phase.PASSED and self.stage is not None and self.stage.percent == FULL:
-            self.phase = Phase.FINISHED
-
-    def _supersede(self, tick_s: int) -> None:
-        if self.phase is Phase.RUNNING:
-            self._finish_stage("superseded", tick_s)
-
-    def _finish_stage(self, verdict: str, tick_s: int) -> None:
-        assert self.stage is not None
-        seconds = max(0, tick_s - self.stage.since_s)
-        done = StageDone(self.stage.percent, self.stage.since_s, seconds, verdict)
-        self.history = [*self.history, done][-MAX_HISTORY:]
-
-    def _end(self, phase: Phase, tick_s: int) -> None:
-        self._supersede(tick_s)
-        self.phase = phase
-
-    # without deploy events
-
-    def _begin_by_itself(self, sighted: list[tuple[str, str]], tick_s: int) -> None:
-        if self.phase is Phase.RUNNING or (self.deployment is not None and self.phase not in _OVER):
+    def _note_silence(self, tick_s: int) -> None:
+        """A release that nobody announced is over when its requests are; of another, it is told."""
+        stage, release, silence_s = self.running, self.release, self._sightings.silence_s
+        if release is None or self.stage is None or not self.is_open:
             return
-        gone = self.canary_s is None or tick_s - self.canary_s > SILENT_S
-        canaries = sorted(version for track, version in sighted if track == "canary")
-        if canaries and gone:
-            self._begin_automatic(canaries[-1] or None, "requests of the track canary appeared", tick_s)
+        heard_s = max(release.canary_s or 0, self.stage.since_s)
+        if release.automatic is not None:
+            if tick_s - heard_s > silence_s:
+                self._close(Phase.FINISHED, f"the canary was silent for {tick_s - heard_s} s", tick_s)
             return
-        served = [v for v, heard in self._heard.items() if tick_s - heard.last_s <= SILENT_S]
-        for track, version in sorted(sighted):
-            if track == "stable" and version and served and self._is_new(version, tick_s):
-                self._begin_automatic(version, f"version {version} appeared", tick_s)
-                return
-
-    def _is_new(self, version: str, tick_s: int) -> bool:
-        heard = self._heard.get(version)
-        return heard is None or tick_s - heard.last_s > max(self.analysis.longest_s, SILENT_S)
-
-    def _begin_automatic(self, version: str | None, why: str, tick_s: int) -> None:
-        self.deployment, self.automatic, self.history = self._automatic_id(tick_s), why, []
-        self.version, self.previous_version = version, self._newest_but(version)
-        self._check_versions(tick_s)
-        self._begin_stage(None, tick_s - PANE_S)
-
-    def _automatic_id(self, tick_s: int) -> str:
-        text = f"{self.analysis.identity}\0{tick_s}"
-        return "auto-" + hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-    def _newest_but(self, version: str | None) -> str | None:
-        """The version that was heard of last, and of those the one that came last."""
-        others = [(h.last_s, h.first_s, v) for v, h in self._heard.items() if v and v != version]
-        return max(others)[2] if others else None
-
-    def _hear(self, sighted: list[tuple[str, str]], tick_s: int) -> None:
-        for track, version in sighted:
-            if track == "canary":
-                self.canary_s = tick_s
-            if track == "stable" and version:
-                known = self._heard.get(version)
-                self._heard[version] = Heard(tick_s if known is None else known.first_s, tick_s)
-        while len(self._heard) > MAX_VERSIONS:
-            del self._heard[min(self._heard, key=lambda v: (self._heard[v].last_s, v))]
-
-    def _end_by_itself(self, tick_s: int) -> None:
-        """A release that nobody announced is over when its requests are."""
-        if self.automatic is None or self.phase in _OVER or self.phase is Phase.WAITING:
+        if stage is None:
             return
-        heard = [h.last_s for v, h in self._heard.items() if v == self.version]
-        last_s = max([*heard, *([] if self.canary_s is None else [self.canary_s])], default=0)
-        if tick_s - last_s > min(SILENT_S, max(self.analysis.longest_s, PANE_S)):
-            self._end(Phase.FINISHED, tick_s)
-
-    def _fault(self, text: str) -> None:
-        self.faults = [*(fault for fault in self.faults if fault != text), text][-MAX_FAULTS:]
+        if tick_s - heard_s > silence_s:
+            self._tell(f"the canary has had no requests since {_at(heard_s)}")
+        beside = [kind for kind in stage.baselines if kind != Baseline.BEFORE]
+        served_s = max(release.baseline_s or 0, stage.since_s)
+        if beside and tick_s - served_s > silence_s:
+            self._tell(f"no baseline ({' or '.join(beside)}) has had requests since {_at(served_s)}")
 
     # state
 
     def record(self) -> RolloutRecord:
+        waiting, applied, overflowed = self._announcements.packed()
+        heard, sighted = self._sightings.packed()
         return RolloutRecord(
-            self.phase.value,
-            self.deployment,
-            self.automatic,
-            self.version,
-            self.previous_version,
-            self.stage,
-            self._serial,
-            list(self.history),
-            list(self.faults),
-            [_packed(event) for event in self._waiting],
-            list(self._remembered),
-            dict(self._heard),
-            self.canary_s,
-            self._last_at_ms,
+            phase=self.phase.value,
+            release=self.release,
+            stage=self.stage,
+            is_judged=self._is_judged,
+            serial=self._serial,
+            history=list(self.history),
+            faults=list(self.faults),
+            ended=list(self._ended),
+            waiting=waiting,
+            applied=applied,
+            overflowed=overflowed,
+            heard=heard,
+            sighted=sighted,
         )
 
     @classmethod
     def of(cls, analysis: Analysis, record: RolloutRecord) -> Rollout:
-        return cls(
-            analysis,
-            Phase(record.phase),
-            record.deployment,
-            record.automatic,
-            record.version,
-            record.previous_version,
-            record.stage,
-            list(record.history),
-            list(record.faults),
-            record.canary_s,
-            record.serial,
-            [_unpacked(analysis, *packed) for packed in record.waiting],
-            dict.fromkeys(record.remembered),
-            dict(record.heard),
-            [],
-            record.last_at_ms,
-        )
+        """Raises ValueError on a state that rollouts have not."""
+        found = cls(analysis)
+        found.phase = Phase(record.phase)
+        found.release, found.stage = record.release, record.stage
+        found._is_judged, found._serial = record.is_judged, record.serial
+        found.history, found.faults = list(record.history), list(record.faults)
+        found._ended = list(record.ended)
+        service = analysis.namespace, analysis.service
+        waiting, applied = record.waiting, record.applied
+        found._announcements = Announcements.of(service, waiting, applied, record.overflowed)
+        found._sightings = Sightings.of(analysis, record.heard, record.sighted)
+        return found
 
 
-_OVER = (Phase.ROLLED_BACK, Phase.FINISHED)
-_RANK = {state: rank for rank, state in enumerate(DeployState)}
+def _named(event: DeployEvent) -> str:
+    return f"{event.state.value} of {event.deployment}"
 
 
-def _order(event: DeployEvent) -> tuple[int, int, float, str]:
-    return event.at_ms, _RANK[event.state], float(event.stage_pct or 0), event.deployment
-
-
-def _text(percent: Decimal | None) -> str | None:
-    return None if percent is None else str(percent.normalize())
-
-
-def _packed(event: DeployEvent) -> tuple[str, int, str, str | None, str | None, str | None]:
-    """What of an event is needed when its time has come."""
-    state, percent = event.state.value, _text(event.stage_pct)
-    return event.deployment, event.at_ms, state, percent, event.version, event.previous_version
-
-
-def _unpacked(
-    analysis: Analysis,
-    deployment: str,
-    at_ms: int,
-    state: str,
-    percent: str | None,
-    version: str | None,
-    previous: str | None,
-) -> DeployEvent:
-    return DeployEvent(
-        deployment,
-        analysis.namespace,
-        analysis.service,
-        DeployState(state),
-        at_ms,
-        version,
-        previous,
-        None if percent is None else Decimal(percent),
-    )
+def _at(time_s: int) -> str:
+    return format_ms(1000 * time_s)

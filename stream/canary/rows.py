@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.canary.trial import Trial
+from stream.canary.trial import ARMS, MAX_ENDPOINTS, Trial, key_of
+from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+OF_A_TRIAL = ARMS * MAX_ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,13 @@ class Rows:
         sizes = np.repeat(self.endpoints, self.metrics)
         return np.cumsum(sizes) - sizes
 
+    @property
+    def places(self) -> Ints:
+        """[rows] of each row's endpoint, among the endpoints of all trials one after the other."""
+        begins = (np.cumsum(self.endpoints) - self.endpoints).tolist()
+        sizes = zip(begins, self.endpoints.tolist(), self.metrics.tolist(), strict=True)
+        return np.concatenate([np.tile(np.arange(begin, begin + e), m) for begin, e, m in sizes])
+
     def joined(self, of: Callable[[Trial], NDArray[Any]]) -> NDArray[Any]:
         """[…, rows] of the trials' [… , metrics, endpoints]."""
         parts = [of(trial) for trial in self.trials]
@@ -75,3 +84,22 @@ class Rows:
         ):
             yield trial, rows[..., start:end].reshape(*rows.shape[:-1], m, e)
             start = end
+
+
+def side_by_side(trials: Sequence[Trial], sets: Sequence[HistogramSet], arm: int) -> HistogramSet:
+    """Of each trial's histograms those of an arm, one for each endpoint, trial after trial."""
+    keys = np.concatenate([one.keys + i * OF_A_TRIAL for i, one in enumerate(sets)])
+    starts = np.cumsum([0, *(len(one.buckets) for one in sets)]).tolist()
+    offsets = [one.offsets[1:] + start for one, start in zip(sets, starts, strict=False)]
+    whole = HistogramSet(
+        keys,
+        np.concatenate([one.count for one in sets]),
+        np.concatenate([one.squares for one in sets]),
+        np.concatenate([[0], *offsets]),
+        np.concatenate([one.buckets for one in sets]),
+        np.concatenate([one.weights for one in sets]),
+    )
+    endpoints = np.array([len(trial.endpoints) for trial in trials])
+    trial = np.repeat(np.arange(len(trials)), endpoints)
+    endpoint = np.arange(len(trial)) - np.repeat(np.cumsum(endpoints) - endpoints, endpoints)
+    return whole.aligned(trial * OF_A_TRIAL + key_of(arm, endpoint)).numbered()

@@ -117,17 +117,20 @@ class Measured:
     @property
     def reason(self) -> str:
         """In words, with numbers."""
-        change = (
-            f"{self.canary:.4g} against {self.baseline:.4g}, "
-            f"{_change(self.ratio)} [{_change(self.lower)}, {_change(self.upper)}]"
+        change, margin = (
+            f"{self.name} {self.canary:.4g} against {self.baseline:.4g}",
+            f"{self.margin_floor:.4g}",
         )
+        if self.baseline > 0:  # else there is no ratio to speak of
+            change += f", {_change(self.ratio)} [{_change(self.lower)}, {_change(self.upper)}]"
+            margin = _change(self.limit)
         where = f", most of it on {self.worst_endpoint}" if self.worst_endpoint else ""
         match self.standing:
             case Standing.WORSE:
-                return f"{self.name} {change}: beyond the margin of {_change(self.limit)}{where}"
+                return f"{change}: beyond the margin of {margin}{where}"
             case Standing.WITHIN:
-                return f"{self.name} {change}: within the margin of {_change(self.limit)}"
-        return f"{self.name} {change}: around the margin of {_change(self.limit)}; {self._still_hidden()}"
+                return f"{change}: within the margin of {margin}"
+        return f"{change}: around the margin of {margin}; {self._still_hidden()}"
 
     def result(self) -> MetricResult:
         """As all methods report it."""

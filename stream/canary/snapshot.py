@@ -11,19 +11,24 @@ from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
 from stream.canary.counts import Counts
 from stream.canary.past import Past
-from stream.canary.rollout import Rollout, RolloutRecord
+from stream.canary.rollout import Rollout
+from stream.canary.rollout_state import RolloutRecord
 from stream.canary.state import (
     CohortRecord,
     CountsRecord,
+    MarkRecord,
     SaidRecord,
     TrialRecord,
     counts_of,
     counts_record,
+    mark_record,
+    restore_mark,
     restore_said,
     said_record,
     trial_of,
     trial_record,
 )
+from stream.canary.trial import Mark
 from stream.model.objective import PANE_S
 from stream.wire.state import decode, encode, key, parse_key
 from stream.wire.stored import Stored
@@ -45,6 +50,7 @@ class StoredBook:
         self._cohorts: Stored[Cohort] = Stored("cohort", _encode_cohort)
         self._rollouts: Stored[RolloutRecord] = Stored("rollout", encode)
         self._trials: Stored[TrialRecord] = Stored("trial", encode)
+        self._marks: Stored[tuple[int, Mark]] = Stored("trial-mark", _encode_mark)
         self._said: Stored[SaidRecord] = Stored("canary-said", encode)
         self._pending: Stored[CountsRecord] = Stored("cohort-pane", encode)
         self._past: set[tuple[int, int]] = set()
@@ -54,10 +60,10 @@ class StoredBook:
         """Records to write, None to delete; afterwards they count as stored."""
         yield from self._cohorts.all(((number,), cohort) for number, cohort in book.cohorts.names.items())
         cases = book.cases.values()
+        trials = [(c.analysis.identity, c.trial) for c in cases if c.trial is not None]
         yield from self._rollouts.all(((c.analysis.identity,), c.rollout.record()) for c in cases)
-        yield from self._trials.all(
-            ((c.analysis.identity,), trial_record(c.trial)) for c in cases if c.trial is not None
-        )
+        yield from self._trials.all(((name,), trial_record(trial)) for name, trial in trials)
+        yield from self._marks.all(((name,), (trial.serial, trial.mark)) for name, trial in trials)
         yield from self._said.all(((c.analysis.identity,), said_record(c)) for c in cases if c.told)
         merged = ((pane, Counts.merge(several)) for pane, several in book.pending.items())
         yield from self._pending.all(((pane,), counts_record(counts)) for pane, counts in merged)
@@ -97,6 +103,10 @@ class StoredBook:
                 case "trial":
                     self._trials.find(name, value)
                     _restore_trial(case_of.get(place[0]), decode(TrialRecord, value))
+                case "trial-mark":
+                    self._marks.find(name, value)
+                    if place[0] in case_of and (trial := case_of[place[0]].trial) is not None:
+                        restore_mark(trial, decode(MarkRecord, value))
         book.cohorts.settle()
         book.cohorts.heard(book.cohorts.names, 0 if decided_s is None else decided_s // PANE_S)
 
@@ -110,6 +120,10 @@ def _restore_trial(case: Case | None, record: TrialRecord) -> None:
     """A stage whose analysis looks at other metrics by now is judged anew, from here on."""
     if case is not None:
         case.trial = trial_of(record, case.analysis, case.measures)
+
+
+def _encode_mark(mark: tuple[int, Mark]) -> bytes:
+    return encode(mark_record(*mark))
 
 
 def _encode_cohort(cohort: Cohort) -> bytes:

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
+RESERVE = 0.1
+"""The part of α that is kept for stages that an analysis has not planned."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spending:
@@ -39,3 +42,25 @@ class Spending:
         """What ln E must reach, ln 1/α."""
         alpha = self.alpha_of(metric, stage)
         return -log(alpha) if alpha > 0 else float("inf")
+
+
+def share_of_stage(
+    plan_pct: Sequence[float], spent: float, begun: tuple[int, ...], percent: float | None
+) -> tuple[float, tuple[int, ...]]:
+    """(share of a rollout's α for the stage that begins now, planned stages that have had theirs).
+
+    Stages of the plan with a control have even shares of 1 − ``RESERVE``. Every other one has half of what is
+    then left: one that nobody planned, one that begins for a second time, and the one at 100 %, which is
+    compared with the past. So all that may ever begin have less than α together, however many they are.
+
+    ``percent``: of the traffic; None: nobody said, so it is the only stage of a plan without shares.
+    """
+    places = [i for i, pct in enumerate(plan_pct) if pct < 100]
+    if not places and (percent is None or begun):
+        places = [0]
+    each = (1 - RESERVE) / len(places) if places else 0.0
+    for place in places:
+        if place not in begun and (percent is None or plan_pct[place] == percent < 100):
+            return each, (*begun, place)
+    kept = each * sum(1 for place in places if place not in begun)
+    return (1 - spent - kept) / 2, begun

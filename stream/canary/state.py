@@ -9,7 +9,7 @@ from stream.canary.case import Case
 from stream.canary.counts import Counts
 from stream.canary.error_test import EVIDENCE_ROWS
 from stream.canary.strata import StratumWeights
-from stream.canary.trial import ARMS, SCATTER_ROWS, Measures, Minute, Trial
+from stream.canary.trial import ARMS, SCATTER_ROWS, Mark, Measures, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import Analysis, Baseline
 from stream.sketch.histogram_codec import histograms_from_bytes, histograms_to_bytes
@@ -97,7 +97,7 @@ class TrialRecord(Record, frozen=True):
     weights: bytes
     sums: bytes
     cells: bytes
-    histograms: list[bytes]
+    histograms: bytes
     evidence: bytes
     rate_scatter: bytes
     tail_scatter: bytes
@@ -106,9 +106,15 @@ class TrialRecord(Record, frozen=True):
     share_scatter: bytes
     serial: int
     seen: list[str]
-    minute_sums: bytes
-    minute_cells: bytes
-    minute_histograms: bytes
+
+
+class MarkRecord(Record, frozen=True):
+    """A trial at the last whole minute: beside the trial, as it changes less often."""
+
+    serial: int
+    sums: bytes
+    cells: bytes
+    histograms: bytes
     points: list[list[tuple[float | None, float | None]]]
 
 
@@ -126,7 +132,7 @@ def trial_record(trial: Trial) -> TrialRecord:
         trial.weights.weights.tobytes(),
         pack(trial.sums),
         pack(trial.cells),
-        [histograms_to_bytes(one) for one in trial.histograms],
+        histograms_to_bytes(trial.histograms),
         trial.evidence.tobytes(),
         trial.rate_scatter.tobytes(),
         trial.tail_scatter.tobytes(),
@@ -135,11 +141,28 @@ def trial_record(trial: Trial) -> TrialRecord:
         trial.share_scatter.tobytes(),
         trial.serial,
         sorted(trial.seen),
-        pack(trial.minute.sums),
-        pack(trial.minute.cells),
-        histograms_to_bytes(trial.minute.histograms),
-        list(trial.points),
     )
+
+
+def mark_record(serial: int, mark: Mark) -> MarkRecord:
+    return MarkRecord(
+        serial,
+        pack(mark.sums),
+        pack(mark.cells),
+        histograms_to_bytes(mark.histograms),
+        [list(points) for points in mark.points],
+    )
+
+
+def restore_mark(trial: Trial, record: MarkRecord) -> None:
+    """Raises ValueError on a record that cannot be read."""
+    if record.serial == trial.serial:
+        trial.mark = Mark(
+            unpack(record.sums).reshape(ARMS, 3),
+            unpack(record.cells).reshape(-1, ARMS, 4),
+            histograms_from_bytes(record.histograms),
+            tuple(tuple(points) for points in record.points),
+        )
 
 
 def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Trial | None:
@@ -160,7 +183,7 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
     trial.sums = unpack(record.sums).reshape(count, ARMS, 3)
     columns = len(measures.columns)
     trial.cells = unpack(record.cells).reshape(columns, count, ARMS, 4)
-    trial.histograms = [histograms_from_bytes(one) for one in record.histograms]
+    trial.histograms = histograms_from_bytes(record.histograms)
     trial.evidence = _floats(record.evidence, EVIDENCE_ROWS, rates, count)
     trial.rate_scatter = _floats(record.rate_scatter, SCATTER_ROWS, rates, count + 1)
     trial.tail_scatter = _floats(record.tail_scatter, SCATTER_ROWS, quantiles, count + 1)
@@ -168,12 +191,6 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
     trial.typical = _floats(record.typical, ARMS, count)
     trial.share_scatter = _floats(record.share_scatter, 4)
     trial.serial, trial.seen = record.serial, {Baseline(kind) for kind in record.seen}
-    trial.minute = Minute(
-        unpack(record.minute_sums).reshape(ARMS, 3),
-        unpack(record.minute_cells).reshape(columns, ARMS, 4),
-        histograms_from_bytes(record.minute_histograms),
-    )
-    trial.points = list(record.points)
     return trial
 
 

@@ -23,6 +23,8 @@ from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Point = tuple[float | None, float | None]
+"""(canary, baseline); None: no requests that say."""
 
 MAX_ENDPOINTS = 64
 """Kept apart; the rest is one stratum, ``__other__``."""
@@ -80,33 +82,26 @@ class Pane:
     """[E, 2 arms, 3], columns as in :class:`~stream.canary.counts.Counts`, and so the others."""
     cells: Ints
     """[M + S, E, 2 arms, 4]"""
-    histograms: tuple[HistogramSet, HistogramSet]
-    """Keys are endpoints."""
+    histograms: HistogramSet
+    """Keys as :func:`key_of` has them."""
+
+
+def key_of(arm: Ints | int, endpoint: Ints) -> Ints:
+    """Of the histogram of an arm at an endpoint: the canary's are first."""
+    return np.asarray(arm * MAX_ENDPOINTS + endpoint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Minute:
-    """The panes since the last whole minute, endpoints together."""
+class Mark:
+    """How far a trial was at the last whole minute."""
 
     sums: Ints
-    """[2, 3]"""
+    """[2, 3] endpoints together."""
     cells: Ints
     """[M + S, 2, 4]"""
     histograms: HistogramSet
-    """Keys are arms."""
-
-    @classmethod
-    def empty(cls, columns: int) -> Minute:
-        sums, cells = np.zeros((ARMS, 3), np.int64), np.zeros((columns, ARMS, 4), np.int64)
-        return cls(sums, cells, HistogramSet.empty())
-
-    def plus(self, pane: Pane) -> Minute:
-        arms = [one.remap(np.full(len(one), arm)) for arm, one in enumerate(pane.histograms)]
-        return Minute(
-            self.sums + pane.sums.sum(axis=0),
-            self.cells + pane.cells.sum(axis=1),
-            HistogramSet.merge([self.histograms, *arms]),
-        )
+    points: tuple[tuple[Point, ...], ...]
+    """By whole minute: the value of each metric of the analysis."""
 
 
 @dataclass(slots=True)
@@ -120,6 +115,8 @@ class Trial:
     """Of the rollout's stage."""
     stage: int = 0
     """Its place among the stages of the analysis."""
+    alpha_share: float = 1.0
+    """Of the α of the whole rollout."""
     percent: float | None = None
     """Of the traffic, that the canary gets; None: nobody said."""
     seen: set[Baseline] = field(default_factory=set)
@@ -134,7 +131,7 @@ class Trial:
     weights: StratumWeights = field(default_factory=StratumWeights.none)
     sums: Ints = field(default_factory=lambda: np.zeros((0, ARMS, 3), np.int64))
     cells: Ints = field(init=False)
-    histograms: list[HistogramSet] = field(default_factory=lambda: [HistogramSet.empty()] * ARMS)
+    histograms: HistogramSet = field(default_factory=HistogramSet.empty)
     evidence: Floats = field(init=False)
     """[8, M, E]"""
     rate_scatter: Floats = field(init=False)
@@ -146,9 +143,7 @@ class Trial:
     """[2, E] requests at which the quantiles' tests are sharpest: fixed when an endpoint is first seen."""
     share_scatter: Floats = field(default_factory=lambda: np.zeros(4))
     """Panes, Σ n_c²/n, Σ n_c, Σ n."""
-    minute: Minute = field(init=False)
-    points: list[list[tuple[float | None, float | None]]] = field(default_factory=list)
-    """By whole minute: (canary, baseline) of each metric of the analysis."""
+    mark: Mark = field(init=False)
     _places: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,7 +153,7 @@ class Trial:
         self.rate_scatter = np.zeros((SCATTER_ROWS, rates, 1))
         self.tail_scatter = np.zeros((SCATTER_ROWS, quantiles, 1))
         self.limits = np.zeros((quantiles, 0), np.int64)
-        self.minute = Minute.empty(len(self.measures.columns))
+        self.set_mark(())
 
     def stratum(self, endpoint: str) -> int:
         """Row of an endpoint; a new one if there is room."""
@@ -201,21 +196,21 @@ class Trial:
             at = place[mine]
             np.add.at(cells[m], (row[at], arm[at]), counts.cells[mine])
         of = np.searchsorted(counts.keys, counts.histograms.keys)
-        of_arm = arm[of]
-        canary, baseline = (
-            counts.histograms.select(of_arm == a).remap(row[of[of_arm == a]]) for a in (CANARY, BASELINE)
-        )
-        return Pane(sums, cells, (canary, baseline))
+        return Pane(sums, cells, counts.histograms.remap(key_of(arm[of], row[of])))
 
     def add(self, pane: Pane) -> None:
-        """Count what is only summed up; the tests are ``look.py``'s."""
-        self.minute = self.minute.plus(pane)
+        """Count what is only summed up; the tests are those of ``absorb.py``."""
         self.sums += pane.sums
         self.cells += pane.cells
-        self.histograms = [
-            HistogramSet.merge([mine, more])
-            for mine, more in zip(self.histograms, pane.histograms, strict=True)
-        ]
+        self.histograms = HistogramSet.merge([self.histograms, pane.histograms])
+
+    def set_mark(self, points: tuple[tuple[Point, ...], ...]) -> None:
+        """A minute ends here."""
+        self.mark = Mark(self.sums.sum(axis=0), self.cells.sum(axis=1), self.histograms, points)
+
+    def arm(self, arm: int) -> HistogramSet:
+        """A histogram for each endpoint, empty where the arm had no latencies."""
+        return self.histograms.aligned(key_of(arm, np.arange(len(self.endpoints))))
 
     @property
     def requests(self) -> tuple[int, int]:

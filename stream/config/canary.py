@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -43,7 +44,8 @@ def _spec(metadata: Metadata, value: Value) -> Analysis | None:
         pass_score, marginal_score = spec.optional(
             "scores", _scores, (plain.pass_score, plain.marginal_score)
         )
-        shortest_s, longest_s = spec.optional("duration", _duration, (plain.shortest_s, plain.longest_s))
+        lengths_s = plain.shortest_s, plain.longest_s
+        shortest_s, longest_s = spec.optional("duration", duration_range(*lengths_s), lengths_s)
         warmup_ms = spec.optional("warmup", duration_ms(zero=True), plain.warmup_s * 1000)
         least_events = spec.optional("minimumEvents", count, plain.least_events)
         stages = spec.optional("stages", _stages, plain.stages_pct)
@@ -120,14 +122,18 @@ def _scores(value: Value) -> tuple[Decimal, Decimal]:
     return passing, marginal
 
 
-def _duration(value: Value) -> tuple[int, int]:
-    plain = Analysis("", "", "", ())
-    with value.section() as duration:
-        shortest_ms = duration.optional("minimum", duration_ms(zero=True), plain.shortest_s * 1000)
-        longest_ms = duration.optional("maximum", duration_ms(), plain.longest_s * 1000)
-    if shortest_ms > longest_ms:
-        raise FaultError("minimum must be at most maximum")
-    return round_up_to_pane_s(shortest_ms), round_up_to_pane_s(longest_ms)
+def duration_range(least_s: int, most_s: int) -> Callable[[Value], tuple[int, int]]:
+    """``{minimum, maximum}``, in seconds and whole panes; the arguments stand in for one that is left out."""
+
+    def parse(value: Value) -> tuple[int, int]:
+        with value.section() as duration:
+            shortest_ms = duration.optional("minimum", duration_ms(zero=True), least_s * 1000)
+            longest_ms = duration.optional("maximum", duration_ms(), most_s * 1000)
+        if shortest_ms > longest_ms:
+            raise FaultError("minimum must be at most maximum")
+        return round_up_to_pane_s(shortest_ms), round_up_to_pane_s(longest_ms)
+
+    return parse
 
 
 def _stages(value: Value) -> tuple[Decimal, ...]:

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.config.header import Meaning, Reading
+from stream.config.graph import graph_problems
+from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
 from stream.config.section import Problems, TooManyProblemsError, Value, printable
 from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
 
@@ -55,6 +58,14 @@ class Report:
     def analyses(self) -> tuple[Analysis, ...]:
         return tuple(found.meaning for found in self.located if isinstance(found.meaning, Analysis))
 
+    @property
+    def graphs(self) -> tuple[ServiceGraph, ...]:
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, ServiceGraph))
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, Comparison))
+
 
 class MissingPathsError(UsageError):
     """``paths`` do not exist."""
@@ -78,7 +89,7 @@ def load_rules(paths: Sequence[Path]) -> Ruleset:
     report = check_paths(paths)
     if report.problems:
         raise ConfigError(report.problems)
-    return Ruleset(report.objectives, report.analyses)
+    return Ruleset(report.objectives, report.analyses, report.graphs, report.comparisons)
 
 
 def check_paths(paths: Sequence[Path]) -> Report:
@@ -89,8 +100,9 @@ def check_paths(paths: Sequence[Path]) -> Report:
     reader = _Reader()
     for path in paths:
         reader.read(path)
-    reader.check_slos_of_analyses()
-    reader.check_one_analysis_a_service()
+    reader.check_slos_named()
+    reader.check_one_of_a_kind_a_service()
+    reader.problems.extend(graph_problems(reader.links))
     if not reader.located and not reader.problems:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
@@ -109,6 +121,8 @@ class _Reader:
     """Real paths of the files and directories that were reached."""
     first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
+    links: list[tuple[str, Links]] = field(default_factory=list)
+    """Of each service graph, with its file."""
 
     def read(self, path: Path) -> None:
         """Reads a file, or every SLO file below a directory."""
@@ -153,6 +167,8 @@ class _Reader:
                 continue
             if reading.identity is not None:
                 self._check_duplicate(reading, problems)
+            if reading.links is not None:
+                self.links.append((problems.file, reading.links))
             if reading.meaning is not None and len(problems.found) == before:
                 mark = reading.mark
                 self.located.append(Located(reading.meaning, problems.file, mark.line, mark.column))
@@ -165,36 +181,40 @@ class _Reader:
             message = f"the {noun} {printable(str(reading.identity))} is already defined at {first}"
             problems.add(mark, "metadata.name", message)
 
-    def check_one_analysis_a_service(self) -> None:
-        """Verdicts go by the service: two analyses of one would speak over each other."""
-        first: dict[tuple[str, str], Located] = {}
+    def check_one_of_a_kind_a_service(self) -> None:
+        """A service has one canary analysis and one shadow comparison: records go by its name."""
+        first: dict[tuple[type[Meaning], str], str] = {}
         for found in self.located:
-            if not isinstance(found.meaning, Analysis):
+            meaning = found.meaning
+            if isinstance(meaning, Objective):
                 continue
-            service = found.meaning.namespace, found.meaning.service
-            before = first.setdefault(service, found)
-            if before is not found:
-                where = f"{before.file}:{before.line}:{before.column}"
-                message = f"{printable(found.meaning.service_key)} is already analysed by the one at {where}"
-                place = found.file, found.line, found.column
-                self.problems.append(Problem(*place, "spec.service", message))
+            here = f"{found.file}:{found.line}:{found.column}"
+            where = first.setdefault((type(meaning), meaning.service_key), here)
+            if where != here:
+                done = "analysed" if isinstance(meaning, Analysis) else "compared"
+                message = f"{printable(meaning.service_key)} is already {done} by the one at {where}"
+                self.problems.append(Problem(found.file, found.line, found.column, "spec.service", message))
 
-    def check_slos_of_analyses(self) -> None:
-        """Every SLO that an analysis names must be one of its service, in whatever file."""
+    def check_slos_named(self) -> None:
+        """Every SLO that an analysis or a comparison names must be one of its service, in whatever file."""
         slos = {
             (o.namespace, o.service, o.name)
             for o in (found.meaning for found in self.located)
             if isinstance(o, Objective)
         }
         for found in self.located:
-            analysis = found.meaning
-            if not isinstance(analysis, Analysis):
-                continue
-            for metric in analysis.metrics:
-                if metric.slo and (analysis.namespace, analysis.service, metric.slo) not in slos:
-                    named = f"{analysis.namespace}/{metric.slo}"
-                    message = f"there is no SLO {printable(named)} of {printable(analysis.service)}"
-                    path = "spec.metrics"
+            named = found.meaning
+            match named:
+                case Objective():
+                    continue
+                case Analysis():
+                    names, path = [metric.slo for metric in named.metrics], "spec.metrics"
+                case Comparison():
+                    names, path = [named.slo], "spec.compare"
+            for name in names:
+                if name and (named.namespace, named.service, name) not in slos:
+                    shown = printable(f"{named.namespace}/{name}")
+                    message = f"there is no SLO {shown} of {printable(named.service)}"
                     self.problems.append(Problem(found.file, found.line, found.column, path, message))
 
 

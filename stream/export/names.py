@@ -51,13 +51,19 @@ EVENTS = _metric("events_total", Kind.COUNTER, "Request events that were read an
 UNMATCHED = _metric(
     "unmatched_events_total",
     Kind.COUNTER,
-    "Events of services that no SLO is for: they move event time, and nothing counts them.",
+    "Events of services that no rule is for: they move event time, and nothing counts them.",
 )
 DEAD_LETTERS = _metric(
     "dead_letters_total",
     Kind.COUNTER,
     "Records that are no request events, by error code; each is on the topic dead-letters.",
     "error",
+)
+DEPLOY_EVENTS = _metric(
+    "deploy_events_total",
+    Kind.COUNTER,
+    "Deploy events by what became of them: taken, or not_analysed, because no analysis is for their service.",
+    "outcome",
 )
 BATCH_EVENTS = _metric("batch_events", Kind.HISTOGRAM, "Records in a batch that was read from Kafka.")
 BATCH_SECONDS = _metric(

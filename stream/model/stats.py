@@ -97,7 +97,7 @@ class Stats:
     events: int = 0
     """Request events that were read and understood."""
     unmatched: int = 0
-    """Events among them of services that have no SLO, as far as they are in a partial."""
+    """Events among them of services for which there is no rule, as far as they are in a partial."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """Records refused, by error code."""
     batch_events: Histogram = field(default_factory=lambda: Histogram(EVENTS))
@@ -105,6 +105,8 @@ class Stats:
     lag: dict[tuple[str, int], int] = field(default_factory=dict)
     """(topic, partition) → records between the position and the end."""
     partials_sent: int = 0
+    deploy_events: Counter[str] = field(default_factory=Counter)
+    """Deploy events that were read and understood: ``taken``, or ``not_analysed``."""
 
     # stage two: partials to decisions
     partials_applied: int = 0

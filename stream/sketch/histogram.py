@@ -178,6 +178,11 @@ class HistogramSet:
         offsets = np.concatenate(([0], np.cumsum(columns[2])))
         return HistogramSet(keys, columns[0], columns[1], offsets, found.buckets, found.weights)
 
+    def numbered(self) -> HistogramSet:
+        """The same histograms under the keys 0, 1, …"""
+        keys = np.arange(len(self))
+        return HistogramSet(keys, self.count, self.squares, self.offsets, self.buckets, self.weights)
+
     def _take(self, places: Ints) -> HistogramSet:
         offsets, mine = gathered(self.offsets[places], self.sizes[places])
         return HistogramSet(
@@ -265,8 +270,8 @@ class LogHistogram:
 
 def _words(keys: Ints, buckets: NDArray[np.int32]) -> Ints:
     """Key and bucket in one word that sorts as both do."""
-    assert int(keys.min()) >= 0, "a negative key"
-    assert int(keys.max()) < _MOST_KEY, "a key of more than 52 bits"
+    assert not len(keys) or int(keys.min()) >= 0, "a negative key"
+    assert not len(keys) or int(keys.max()) < _MOST_KEY, "a key of more than 52 bits"
     return (keys << SPAN_BITS) | (buckets.astype(np.int64) - ZERO)
 
 

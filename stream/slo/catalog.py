@@ -105,7 +105,10 @@ class Catalog:
 
     def is_known(self, namespace: str, service: str) -> bool:
         """Whether it has an SLO or is analysed."""
-        return self.has_service(namespace, service) or (namespace, service) in self._analysed
+        return self.has_service(namespace, service) or self.is_analysed(namespace, service)
+
+    def is_analysed(self, namespace: str, service: str) -> bool:
+        return (namespace, service) in self._analysed
 
     def is_choosy(self, namespace: str, service: str) -> bool:
         """Whether some objective looks at some endpoints of the service only."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
+from stream.model.deploy import DeployEvent
 from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 
@@ -30,6 +31,10 @@ class Extension(Protocol):
     ) -> None:
         """A partial of a source. ``grown``: it replaces the one before, of which it says all and more;
         ``final``: nothing more comes of its chunk; what is before ``first_pane`` came too late."""
+
+    def announce(self, event: DeployEvent) -> bool:
+        """False: a repeat, or of no concern. It may come again after a crash."""
+        ...
 
     def at(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
         """Decide a tick. ``frozen``: services that must not be deployed now."""

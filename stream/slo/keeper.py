@@ -19,6 +19,7 @@ from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
 from stream.wire.columns import pack
+from stream.wire.notice import unpack_deploy
 from stream.wire.partial import Report, decode_message, unpack_chunk
 from stream.wire.signal import Signal
 from stream.wire.state import VERSION, ShardRecord, SourceRecord, decode, encode, key, parse_key
@@ -103,6 +104,7 @@ class Keeper:
         try:
             message = decode_message(data)
             chunk = unpack_chunk(message) if message.is_partial else None
+            notices = [unpack_deploy(data) for data in message.notices]
         except ValueError as error:
             raise InvariantError(f"partial at offset {offset}: {error}") from error
         verdict = None
@@ -115,6 +117,8 @@ class Keeper:
                 self._keep_open(report.source, None if span.final else data)
         for report in message.reports:
             self._hear(report, written_ms)
+        for event in notices:
+            self.shard.announce(event)
         self.position = offset + 1
         return verdict
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
 from stream.errors import InvariantError
+from stream.model.deploy import DeployEvent
 from stream.model.objective import PANE_S
 from stream.slo.catalog import Catalog
 from stream.slo.contribution import Contribution, contribution
@@ -93,6 +94,11 @@ class Shard:
                 heappush(self._coming, pane)
         elif self._newest_s is None or end_s > self._newest_s:
             self._newest_s = end_s
+
+    def announce(self, event: DeployEvent) -> None:
+        """A release of one of the services goes on."""
+        for extension in self.extensions:
+            extension.announce(event)
 
     def resume(self, decided_s: int | None, newest_s: int | None, coming: list[int]) -> None:
         """Take up event time where a snapshot left it."""

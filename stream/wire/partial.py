@@ -55,6 +55,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     """The chunk ends here: these are its contents for ever."""
     cohorts: CohortContents | None = None
     """Of services that are analysed."""
+    notices: list[bytes] = []
+    """Deploy events (``wire/notice.py``); a message that has some has nothing else."""
 
     @property
     def is_partial(self) -> bool:
@@ -68,6 +70,10 @@ _decoder = msgspec.msgpack.Decoder(Message)
 
 def encode_reports(reports: list[Report]) -> bytes:
     return _encoder.encode(Message(VERSION, reports))
+
+
+def encode_notices(notices: list[bytes]) -> bytes:
+    return _encoder.encode(Message(VERSION, [], notices=notices))
 
 
 def encode_partial(

@@ -139,3 +139,28 @@ def test_scatter_of_the_tail_is_what_the_latencies_design_effect_is_made_of() ->
             Scatter.of_pane(*(np.array([float(x)]) for x in (20, above[0], 300, above[1])))
         )
     assert 2 < scatter.design_effect()[0] < 30
+
+
+def two_endpoints(*counts: tuple[float, float, float, float]) -> Measured:
+    """Requests and errors of the canary, and of the baseline, at each."""
+    block = Block(*np.array(counts).T.copy())
+    evidence = ErrorEvidence.start(RateMargin.same(len(counts), 1.25, 0.001)).add(block).add(block)
+    weights = np.full(len(counts), 0.9 / len(counts))
+    thresholds = simultaneous_log_thresholds(THRESHOLD, weights)
+    compared = compare_errors(evidence, np.ones(len(counts)), thresholds)
+    names = [f"/{i}" for i in range(len(counts))]
+    return put_together("error-rate", compared, weights, names, THRESHOLD, Limit(1.25, 0.001))
+
+
+def test_an_endpoint_that_the_canary_does_not_get_is_no_part_of_the_effect() -> None:
+    said = two_endpoints((400, 20, 1000, 25), (0, 0, 1000, 0))
+    assert (said.canary, said.baseline, said.ratio) == pytest.approx((0.05, 0.025, 2.0))
+    assert said.lower > 0
+    assert said.standing is not Standing.WITHIN, "half of the traffic was not compared"
+
+
+def test_errors_where_the_baseline_has_none_are_told_as_what_they_are() -> None:
+    said = two_endpoints((400, 40, 1000, 0), (400, 60, 1000, 0))
+    assert (said.canary, said.baseline) == pytest.approx((0.125, 0))
+    assert said.standing is Standing.WORSE
+    assert said.reason.startswith("error-rate 0.125 against 0: beyond the margin of 0.001")

@@ -92,7 +92,7 @@ def test_a_baseline_without_errors_is_no_silent_pass() -> None:
     assert judge([replace(none, within=True)], OVER).verdict is Verdict.PASS
     many = replace(none, canary=0.02, log_e=9.0, ratio=inf)
     assert judge([many], HALFWAY).verdict is Verdict.FAIL
-    assert many.reason.startswith("error-rate 0.02 against 0, ∞")
+    assert many.reason.startswith("error-rate 0.02 against 0: beyond the margin of 0.001")
 
 
 def test_the_score_is_how_much_of_each_interval_lies_within_by_weight() -> None:

@@ -78,6 +78,8 @@ def test_the_json_form_holds_problems_and_faultless_objectives():
             },
         ],
         "analyses": [],
+        "comparisons": [],
+        "graphs": [],
     }
 
 
