@@ -108,7 +108,9 @@ class Stage:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.broker, isolation_level="read_committed")
         await consumer.start()
         try:
-            while (await consumer.end_offsets([tp]))[tp] <= offset:
+            while True:
+                if (await consumer.end_offsets([tp]))[tp] > offset:
+                    return
                 await asyncio.sleep(0.05)
         finally:
             await consumer.stop()
