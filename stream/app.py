@@ -2,6 +2,7 @@
 
 request-events ──► ingest  ──► <app>-partials ──► windows ──► signals, <app>-state
 deploy-events  ──► notices ──┘
+change-events  ──► notices ──► change-impacts
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from faust.types import TP
 
 from stream.agents.contact import Contact
 from stream.agents.free_memory import use_one_arena
+from stream.agents.impacts import Impacts
 from stream.agents.ingest import Ingest
 from stream.agents.notices import Notices
 from stream.agents.rules import Rules
@@ -36,6 +38,7 @@ from stream.kafka.failures import StateError
 from stream.kafka.security import security_of
 from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
+from stream.kafka.tail import Tail
 from stream.kafka.topics import Admin, Topics, declare_topics
 from stream.logs import set_up_logging
 from stream.model.ruleset import Ruleset
@@ -120,6 +123,7 @@ class Worker:
         self.app = make_app(settings.app, brokers, security, session_timeout_s=session_timeout_s)
         store = StateStore(brokers, settings.app, self.topics.state.name, security)
         self._wire(self.app, store, admin)
+        stack.push_async_callback(self.impacts.stop)
         if settings.metrics_port:
             server = MetricsServer(
                 self.stats,
@@ -142,12 +146,24 @@ class Worker:
             settings.start,
             lambda: _where_left(store, self.rules.partitions),
         )
+        self.impacts = Impacts(
+            settings.app,
+            {name: topic.name for name, topic in topics.outputs.items()},
+            lambda names, newest: Tail(settings.brokers, names, security_of(settings), newest),
+            self.sender,
+            self.rules.ruleset,
+            self.stats,
+        )
         self.notices = Notices(
             settings.app,
-            (topics.deploys.name, topics.partials.name, topics.outputs["dead-letters"].name),
+            (
+                *(topics.deploys.name, topics.changes.name),
+                *(topics.partials.name, topics.outputs["dead-letters"].name),
+            ),
             self.sender,
             self.rules,
             self.stats,
+            self.impacts.on_change,
         )
         self.windows = Windows(
             settings.app,
@@ -164,26 +180,23 @@ class Worker:
         add_agents(app, topics, self.ingest, self.notices, self.windows)
 
     async def _acquire(self, tps: frozenset[TP], generation: int) -> None:
-        requests, deploys, partials = self._split(tps)
+        requests, notices, partials = self._split(tps)
         for tp in partials:
             self._start(self.windows.acquire(self.app.consumer, tp, generation))
-        await self.notices.acquire(self.app.consumer, deploys, generation)
+        await self.notices.acquire(self.app.consumer, notices, generation)
         await self.ingest.acquire(self.app.consumer, requests, generation)
 
     async def _give_up(self, tps: frozenset[TP], generation: int) -> None:
-        requests, deploys, partials = self._split(tps)
+        requests, notices, partials = self._split(tps)
         self.ingest.give_up(requests)
-        self.notices.give_up(deploys)
+        self.notices.give_up(notices)
         await self.windows.give_up(partials)
 
     def _split(self, tps: frozenset[TP]) -> tuple[list[TP], list[TP], list[TP]]:
-        """Of request events, deploy events and partials."""
-        of_topic: dict[str, list[TP]] = {}
-        for tp in sorted(tps):
-            of_topic.setdefault(tp.topic, []).append(tp)
-        topics = self.topics.requests, self.topics.deploys, self.topics.partials
-        requests, deploys, partials = (of_topic.get(topic.name, []) for topic in topics)
-        return requests, deploys, partials
+        """Of request events, of deploy and change events, and of partials."""
+        requests = sorted(tp for tp in tps if tp.topic == self.topics.requests.name)
+        partials = sorted(tp for tp in tps if tp.topic == self.topics.partials.name)
+        return requests, sorted(tps - {*requests, *partials}), partials
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work beside the agents; if it fails, the worker ends."""
@@ -216,6 +229,7 @@ class Worker:
                 continue
             if rules != self.rules.ruleset:
                 self.rules.replace(rules)
+                await self.impacts.use(rules)
                 await self.windows.reload(self.app.consumer)
                 log.info("%s in use after a change of the files", _told(rules))
             elif not self.stats.slo_files_valid:
@@ -280,8 +294,13 @@ def add_agents(app: BatchApp, topics: Topics, ingest: Ingest, notices: Notices, 
         async for event in stream.noack().events():
             await ingest.process(app.consumer, event.message.tp, event.value)
 
-    @app.agent(app.batched_topic(topics.deploys.name), name="notices")  # type: ignore[untyped-decorator]
-    async def _notices(stream: Any) -> None:
+    @app.agent(app.batched_topic(topics.deploys.name), name="deploys")  # type: ignore[untyped-decorator]
+    async def _deploys(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await notices.process(app.consumer, event.message.tp, event.value)
+
+    @app.agent(app.batched_topic(topics.changes.name), name="changes")  # type: ignore[untyped-decorator]
+    async def _changes(stream: Any) -> None:
         async for event in stream.noack().events():
             await notices.process(app.consumer, event.message.tp, event.value)
 

@@ -116,6 +116,10 @@ def _replay(
         list[str] | None,
         typer.Option("--deploys", metavar="FILE", help="NDJSON of deploy events."),
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--changes", metavar="FILE", help="NDJSON of change events."),
+    ] = None,
 ) -> int:
     """Run recorded events through SLOs and canary analyses, without Kafka."""
     from stream.replay import run
@@ -130,6 +134,7 @@ def _replay(
         inputs,
         output,
         deploys=deploys or (),
+        changes=changes or (),
         allowed_lateness=settings.allowed_lateness,
         max_series=settings.max_series,
     )

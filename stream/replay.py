@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,12 +21,13 @@ import numpy as np
 
 from stream.config import load_rules
 from stream.errors import UsageError
+from stream.fleet.book import Book
 from stream.inputs import Block, blocks, check_inputs
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
-from stream.wire.notice import read_deploy
+from stream.wire.notice import read_change, read_deploy
 from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
 from stream.words import counted
@@ -69,11 +71,12 @@ def run(
     progress: Progress | None = None,
     *,
     deploys: Sequence[str] = (),
+    changes: Sequence[str] = (),
     allowed_lateness: timedelta = ALLOWED_LATENESS,
     max_series: int = MAX_SERIES,
 ) -> int:
-    """Replay files through the rules into ``<topic>.ndjson`` files; prints a summary to stderr. ``deploys``:
-    files of deploy events, each of which counts from its own time on.
+    """Replay files through the rules into ``<topic>.ndjson`` files; prints a summary to stderr. ``deploys``
+    and ``changes``: files of deploy and change events, each of which counts from its own time on.
 
     Raises ConfigError for SLO files, UsageError for inputs and for an output that cannot be written; then
     nothing is written.
@@ -85,6 +88,7 @@ def run(
             output,
             progress or shown,
             deploys=deploys,
+            changes=changes,
             allowed_lateness=allowed_lateness,
             max_series=max_series,
         )
@@ -99,24 +103,28 @@ def replay(
     progress: Progress | None = None,
     *,
     deploys: Sequence[str] = (),
+    changes: Sequence[str] = (),
     allowed_lateness: timedelta = ALLOWED_LATENESS,
     max_series: int = MAX_SERIES,
 ) -> Summary:
     """As :func:`run`, and returns the summary instead of printing it."""
     rules = load_rules(slos)
-    feed = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses)
-    check_inputs([*inputs, *deploys])
-    _check_not_overwritten([*inputs, *deploys], output)
+    feed = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses, rules.comparisons)
+    book = Book(rules)
+    check_inputs([*inputs, *deploys, *changes])
+    _check_not_overwritten([*inputs, *deploys, *changes], output)
     summary, started = Summary(), time.perf_counter()
     with _outputs(output) as files, _few_collections():
-        for signal in _announce(feed, deploys):
+        for signal in _notices(deploys, lambda line: feed.announce(read_deploy(line, None))):
+            _write(files, signal, summary)
+        for signal in _notices(changes, lambda line: book.expect(read_change(line, None))):
             _write(files, signal, summary)
         for block in blocks(inputs):
-            for signal in _replay_block(feed, block):
+            for signal in book.read(_replay_block(feed, block)):
                 _write(files, signal, summary)
             if progress:
                 progress(block)
-        for signal in feed.finish():
+        for signal in chain(book.read(feed.finish()), book.finish()):
             _write(files, signal, summary)
     summary.events = feed.events
     summary.unmatched, summary.strangers = feed.unmatched, ["/".join(name) for name in feed.strangers]
@@ -138,17 +146,17 @@ def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:
     yield from feed.push(frame)
 
 
-def _announce(feed: Feed, deploys: Sequence[str]) -> Iterator[Signal]:
-    """Deploy events, all before the first request: each waits for its time. Dead letters of the bad ones."""
-    for block in blocks(deploys) if deploys else ():
+def _notices(files: Sequence[str], take: Callable[[bytes], object]) -> Iterator[Signal]:
+    """Deploy or change events, all before the first request: each waits for its time. Dead letters of the
+    bad ones."""
+    for block in blocks(files) if files else ():
         for row, line in enumerate(block.lines):
             try:
-                feed.announce(read_deploy(line, None))
+                take(line)
             except RecordError as fault:
                 source: dict[str, str | int] = {"file": block.file, "line": int(block.numbers[row])}
-                letter = dead_letter(
-                    fault.error, fault.detail, source, line, None, whole=block.wholes.get(row)
-                )
+                whole = block.wholes.get(row)
+                letter = dead_letter(fault.error, fault.detail, source, line, None, whole=whole)
                 yield Signal("dead-letters", f"{block.file}:{source['line']}", letter)
 
 

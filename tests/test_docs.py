@@ -334,6 +334,23 @@ def story() -> Iterator[str]:
             yield json.dumps({"ts": ts_ms, "service": "payment", "status": "201"})
 
 
+def test_a_change_is_judged_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("slo.yaml").write_text(excerpts("signals.md", "story")[0].partition("\n---")[0])
+    Path("graph.yaml").write_text(excerpts("change-impact.md", "graph")[0])
+    Path("events.ndjson").write_text("\n".join(story()))
+    lines = [
+        {"change": named, "namespace": "shop", "service": "payment", "kind": "deploy", "version": version}
+        | {"at": FIRST_TS_MS + minute * 60_000}
+        for named, minute, version in (("4711", 3, "2.5.0"), ("4712", 70, "2.5.1"))
+    ]
+    Path("changes.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    replay([Path("slo.yaml"), Path("graph.yaml")], ["events.ndjson"], Path("out"), changes=["changes.ndjson"])
+    printed = Path("out/change-impacts.ndjson").read_text().splitlines()
+    (shown,) = excerpts("change-impact.md", "judgement")
+    assert json.loads(shown) == json.loads(printed[-1])
+
+
 def flat(value: Any) -> Iterator[Any]:
     """Names and single values, in order."""
     for part in value.items() if isinstance(value, dict) else enumerate(value):

@@ -102,7 +102,8 @@ def test_two_workers_killed_three_times_decide_what_replay_decides(
             assert codes == [0, 0], codes
 
     found = asyncio.run(scenario())
-    assert all(expected[topic] for topic in TOPICS), "the scenario lets every kind of record happen"
+    happens = [topic for topic in TOPICS if topic != "change-impacts"]  # nobody tells of a change
+    assert all(expected[topic] for topic in happens), "the scenario lets every other kind of record happen"
     for topic in TOPICS:
         missing, extra = expected[topic] - found[topic], found[topic] - expected[topic]
         assert not missing, (topic, len(missing), min(missing))

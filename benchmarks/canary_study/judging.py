@@ -30,11 +30,9 @@ METRICS = (*QUANTILES, "errors")
 
 @dataclass(frozen=True)
 class Margins:
-    """Of latencies (ratio, ms) by quantile, and of errors."""
+    """Of latencies by quantile, in ms, and of errors."""
 
-    latencies: dict[str, tuple[float, float]] = field(
-        default_factory=lambda: dict.fromkeys(QUANTILES, (1.0, 0.0))
-    )
+    latencies: dict[str, Limit] = field(default_factory=lambda: dict.fromkeys(QUANTILES, Limit()))
     errors: Limit = field(default_factory=Limit)
 
 
@@ -67,25 +65,20 @@ class Sequential:
         ]
 
     def pane(self, canary: Counts, baseline: Counts) -> None:
-        """What the design effect is estimated from."""
+        """A bet on errors, and what the design effect is estimated from."""
         of_errors = (canary.requests, canary.errors, baseline.requests, baseline.errors)
+        self._errors = self._errors.add(Block(*(x.ravel().astype(np.float64) for x in of_errors)))
         self._error_scatter = _scattered(self._error_scatter, of_errors)
         if self._limits is None:
             self._know_tails(_histograms(baseline))
             return
-        arms = [np.cumsum(arm.latencies, axis=2) for arm in (canary, baseline)]
-        for i, limits in enumerate(self._limits):
-            above = [
-                arm.requests - np.take_along_axis(sums, limits[:, :, None], axis=2)[:, :, 0]
-                for arm, sums in zip((canary, baseline), arms, strict=True)
-            ]
-            counts = (canary.requests, above[0], baseline.requests, above[1])
+        above = [_above(arm.latencies, self._limits) for arm in (canary, baseline)]
+        for i in range(len(self._limits)):
+            counts = (canary.requests, above[0][i], baseline.requests, above[1][i])
             self._tail_scatter[i] = _scattered(self._tail_scatter[i], counts)
 
-    def look(self, minute: Counts, minute_b: Counts, canary: Counts, baseline: Counts) -> tuple[Flags, Flags]:
-        """(failed, passed) with the minute's counts, and all so far."""
-        columns = (minute.requests, minute.errors, minute_b.requests, minute_b.errors)
-        self._errors = self._errors.add(Block(*(x.ravel().astype(np.float64) for x in columns)))
+    def look(self, canary: Counts, baseline: Counts) -> tuple[Flags, Flags]:
+        """(failed, passed) with all counts so far."""
         if self._weights is None:
             seen = baseline.requests.sum(axis=0).astype(np.float64)
             given = StratumWeights.none().seen(np.arange(self.shape[1]), seen)
@@ -128,6 +121,19 @@ class Sequential:
         )
 
 
+def _above(latencies: NDArray[np.int32], limits: Ints) -> Ints:
+    """[quantiles, rollouts, endpoints] requests above the limits."""
+    flat = latencies.ravel()
+    filled = np.flatnonzero(flat != 0)
+    row, bucket = np.divmod(filled, latencies.shape[2])
+    n = flat[filled]
+    over = [
+        np.bincount(row, n * (bucket > limit[row]), minlength=limit.size)
+        for limit in limits.reshape(len(limits), -1)
+    ]
+    return np.stack(over).astype(np.int64).reshape(limits.shape)
+
+
 def _scattered(so_far: list[Scatter], counts: tuple[Ints, Ints, Ints, Ints]) -> list[Scatter]:
     """With a pane more, by endpoint and over all of them."""
     of_each = Scatter.of_pane(*(x.ravel().astype(np.float64) for x in counts))
@@ -141,15 +147,16 @@ def _effect(scatter: list[Scatter], shape: tuple[int, int]) -> Floats:
 
 
 def _histograms(arm: Counts) -> HistogramSet:
-    counts = arm.latencies.reshape(-1, arm.latencies.shape[2])
-    n = counts.sum(axis=1)
-    row, bucket = np.nonzero(counts)
-    sizes = np.bincount(row, minlength=len(counts))
+    flat = arm.latencies.ravel()
+    filled = np.flatnonzero(flat != 0)
+    row, bucket = np.divmod(filled, arm.latencies.shape[2])
+    n = arm.requests.ravel()
+    sizes = np.bincount(row, minlength=len(n))
     return HistogramSet(
-        np.arange(len(counts)),
+        np.arange(len(n)),
         n,
         SQUARE * n,
         np.concatenate(([0], np.cumsum(sizes))),
         (bucket + LOWEST).astype(np.int32),
-        counts[row, bucket] * ONE,
+        flat[filled].astype(np.int64) * ONE,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import erf, log, sqrt
 
 import numpy as np
@@ -16,8 +16,10 @@ Floats = NDArray[np.float64]
 
 LOWEST = -2 * PER_OCTAVE
 """A quarter of a millisecond and less."""
-HIGHEST = 17 * PER_OCTAVE
-"""Above two minutes."""
+HIGHEST = 14 * PER_OCTAVE
+"""Above 16 seconds."""
+_MANY = 100
+"""Requests of a row: from here on it is quicker to draw buckets than requests."""
 BUCKETS = np.arange(LOWEST, HIGHEST + 1)
 
 Below = Callable[[Floats], Floats]
@@ -81,17 +83,19 @@ class Latencies:
         np.add.at(shares, np.clip(np.arange(len(shares)) + shift, 0, len(shares) - 1), self.shares)
         return Latencies(shares)
 
-    def draw(self, rng: np.random.Generator, n: NDArray[np.int64]) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, n: NDArray[np.int64]) -> NDArray[np.int32]:
         """[len(n), BUCKETS] counts of n requests each."""
-        if not len(n) or int(n.max()) == 0:
-            return np.zeros((len(n), len(self.shares)), np.int64)
-        if n.mean() > 100:
-            return rng.multinomial(n, self.shares / self.shares.sum())
-        rows = np.repeat(np.arange(len(n)), n)
-        found = np.searchsorted(np.cumsum(self.shares), rng.random(len(rows)), "right")
-        found = np.minimum(found, len(self.shares) - 1)
-        flat = np.bincount(rows * len(self.shares) + found, minlength=len(n) * len(self.shares))
-        return flat.reshape(len(n), -1)
+        if n.mean() > _MANY:
+            return rng.multinomial(n, self.shares / self.shares.sum()).astype(np.int32)
+        rows = np.repeat(np.arange(len(n)) * len(self.shares), n)
+        found = np.searchsorted(self._sums, rng.random(len(rows)), "right")
+        rows += np.minimum(found, len(self.shares) - 1)
+        counts = np.bincount(rows, minlength=len(n) * len(self.shares))
+        return counts.astype(np.int32).reshape(len(n), -1)
+
+    @cached_property
+    def _sums(self) -> Floats:
+        return np.cumsum(self.shares)
 
 
 @cache

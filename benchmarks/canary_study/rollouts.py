@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.canary_study.latencies import Latencies
+from benchmarks.canary_study.latencies import BUCKETS, Latencies
 from stream.sketch.buckets import PER_OCTAVE
 
 Ints = NDArray[np.int64]
@@ -66,7 +66,26 @@ class Counts:
 
     requests: Ints
     errors: Ints
-    latencies: Ints
+    latencies: NDArray[np.int32]
+
+    def add(self, more: Counts) -> None:
+        """In place: copies of so many buckets would take most of the time."""
+        for mine, its in (
+            (self.requests, more.requests),
+            (self.errors, more.errors),
+            (self.latencies, more.latencies),
+        ):
+            np.add(mine, its, out=mine)
+
+    def clear(self) -> None:
+        for mine in (self.requests, self.errors, self.latencies):
+            mine.fill(0)
+
+    @classmethod
+    def none(cls, rollouts: int, endpoints: int) -> Counts:
+        shape = (rollouts, endpoints)
+        latencies = np.zeros((*shape, len(BUCKETS)), np.int32)
+        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64), latencies)
 
 
 def panes(world: World, rollouts: int, rng: np.random.Generator) -> Iterator[tuple[Counts, Counts]]:
@@ -105,16 +124,15 @@ def _arm(
     rates = np.broadcast_to([endpoint.errors for endpoint in endpoints], n.shape)
     if bursts is not None and bursts.errors is not None:
         rates = np.where(struck[:, None], bursts.errors, rates)
-    latencies = [
-        _latencies(endpoint.latencies.moved(shift), n[:, i], bursts, struck, rng)
-        for i, endpoint in enumerate(endpoints)
-    ]
-    return Counts(n, rng.binomial(n, rates), np.stack(latencies, axis=1))
+    latencies = np.empty((*n.shape, len(BUCKETS)), np.int32)
+    for i, endpoint in enumerate(endpoints):
+        latencies[:, i] = _latencies(endpoint.latencies.moved(shift), n[:, i], bursts, struck, rng)
+    return Counts(n, rng.binomial(n, rates), latencies)
 
 
 def _latencies(
     usual: Latencies, n: Ints, bursts: Bursts | None, struck: NDArray[np.bool_], rng: np.random.Generator
-) -> Ints:
+) -> NDArray[np.int32]:
     if bursts is None or not bursts.slower or not struck.any():
         return usual.draw(rng, n)
     return usual.draw(rng, np.where(struck, 0, n)) + usual.moved(bursts.slower).draw(

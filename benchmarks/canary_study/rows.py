@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from benchmarks.canary_study.judging import Margins
+from benchmarks.canary_study.judging import QUANTILES, Margins
 from benchmarks.canary_study.latencies import Below, Latencies, known, mixed, slower, stretched
 from benchmarks.canary_study.rollouts import Bursts, Endpoint, World
 from stream.canary.sequential import Limit
+from stream.config.margins import MARGINS
 from stream.sketch.buckets import shift_of_ratio
 
 TRIPLED = shift_of_ratio(3)
@@ -17,7 +18,21 @@ AIM_FALSE = 0.02
 LEAST_FOUND = 0.9
 EVERYTHING = "lognormal"
 
-DEFAULT_MARGINS = Margins({"p50": (1.06, 1.0), "p95": (1.10, 2.0), "p99": (1.15, 5.0)}, Limit(1.75, 0.001))
+
+def _default_margins() -> Margins:
+    """Those of an analysis that names none."""
+
+    def limit(metric: str, unit: float = 1.0) -> Limit:
+        margin = MARGINS[metric][1]
+        return Limit(1 + float(margin.pct) / 100, float(margin.least) * unit)
+
+    return Margins({name: limit(f"latency-{name}") for name in QUANTILES}, limit("error-rate", 0.01))
+
+
+DEFAULT_MARGINS = _default_margins()
+WIDER = Margins({**DEFAULT_MARGINS.latencies, "p50": Limit(1.06, 1.0)}, Limit(1.75, 0.001))
+"""What an hour of 1,000 requests a minute can tell apart."""
+WIDER_SAID = "6 % of p50 and 75 % of errors"
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,11 @@ def _alike(endpoint: Endpoint, **world: object) -> World:
     return replace(World((endpoint,), (endpoint,)), **world)  # type: ignore[arg-type]
 
 
+def _ten(**world: object) -> World:
+    ten = tuple(usual() for _ in range(10))
+    return replace(World(ten, ten), **world)  # type: ignore[arg-type]
+
+
 def nulls() -> list[Row]:
     """Canaries like their baseline, at margin 0."""
     rows = [
@@ -52,7 +72,8 @@ def nulls() -> list[Row]:
             if (per_minute, share) != (1000, 0.05):
                 world = _alike(usual(), per_minute=per_minute, share=share)
                 rows.append((f"lognormal, {per_minute:,}/min, {share:.0%}".replace("%", " %"), world))
-    rows.append(("waves over the hour, 1,000/min, 5 %", _alike(usual(), waves=True)))
+    rows.append(("a day's waves in an hour, 1,000/min, 5 %", _alike(usual(), waves=True)))
+    rows.append(("ten endpoints in waves, 1,000/min, 5 %", _ten(waves=True)))
     slow = Endpoint(Latencies.of(known()["slow endpoint"]), errors=0.05)
     mix = World(
         (replace(usual(), part=0.7), replace(slow, part=0.3)),
@@ -67,6 +88,8 @@ def nulls() -> list[Row]:
     ):
         rows.append((what, _alike(usual(), bursts=bursts)))
         rows.append((f"{what}, 50 %", _alike(usual(), bursts=bursts, share=0.5)))
+        if not bursts.common:
+            rows.append((f"{what}, all of ten endpoints", _ten(bursts=bursts)))
     return [Row("no harm, margin 0", what, world, at_most=MOST_FALSE) for what, world in rows]
 
 
@@ -74,57 +97,83 @@ def _canary(below: Below, errors: float = 0.01, **world: object) -> World:
     return replace(World((usual(),), (Endpoint(Latencies.of(below), errors),)), **world)  # type: ignore[arg-type]
 
 
-def harms() -> list[Row]:
-    """Each at 2,000 requests a minute, 5 % of them the canary's, margin 0."""
+@dataclass(frozen=True)
+class _Harm:
+    what: str
+    world: World
+    is_inside: bool = False
+    """The default margins."""
+
+
+def _harms() -> list[_Harm]:
     base = known()[EVERYTHING]
     size = {"per_minute": 2000, "share": 0.05}
-    worlds = [(f"errors 1 % → {pct} %", _canary(base, pct / 100, **size)) for pct in (2, 3, 5)]
-    worlds += [
-        (f"p99 +{pct} %", _canary(stretched(base, 1 + pct / 100, 0.9, 0.985), **size))
+    found = [_Harm(f"errors 1 % → {pct} %", _canary(base, pct / 100, **size)) for pct in (2, 3, 5)]
+    found += [
+        _Harm(f"p99 +{pct} %", _canary(stretched(base, 1 + pct / 100, 0.9, 0.985), **size), pct == 10)
         for pct in (10, 25, 100)
     ]
-    worlds.append(
-        ("3 % of requests 3× slower", _canary(mixed((0.97, base), (0.03, slower(base, 3))), **size))
-    )
-    worlds.append(("p50 +5 %", _canary(slower(base, 1.05), **size)))
-    ten = tuple(usual() for _ in range(10))
+    few_slow = mixed((0.97, base), (0.03, slower(base, 3)))
+    found.append(_Harm("3 % of requests 3× slower", _canary(few_slow, **size)))
+    found.append(_Harm("p50 +5 %", _canary(slower(base, 1.05), **size), is_inside=True))
+    ten = _ten(**size)
     bad = replace(usual(), errors=0.1)
-    worlds.append(("one endpoint of ten: errors 1 % → 10 %", World(ten, (*ten[:9], bad), 2000, 0.05)))
-    return [Row("harm, margin 0", what, world) for what, world in worlds]
+    slow = Endpoint(Latencies.of(slower(base, 2)))
+    for what, one in (("errors 1 % → 10 %", bad), ("twice as slow", slow)):
+        found.append(_Harm(f"one endpoint of ten: {what}", replace(ten, canary=(*ten.canary[:9], one))))
+    all_bad = replace(usual(), errors=0.03)
+    found.append(_Harm("each endpoint of ten: errors 1 % → 3 %", replace(ten, canary=(all_bad,) * 10)))
+    return found
+
+
+def harms() -> list[Row]:
+    """Each at 2,000 requests a minute, 5 % of them the canary's; at margin 0, and at the default margins."""
+    each = _harms()
+    return [Row("harm, margin 0", one.what, one.world) for one in each] + [
+        Row(
+            "the same, default margins",
+            f"{one.what}{' (inside)' if one.is_inside else ''}",
+            one.world,
+            DEFAULT_MARGINS,
+            at_most=MOST_FALSE if one.is_inside else None,
+        )
+        for one in each
+        if one.world.endpoints == 1
+    ]
+
+
+STARTS = {"p50": (0.0, 0.45), "p95": (0.85, 0.94), "p99": (0.955, 0.985)}
+"""Between which quantiles a harm to this one sets in."""
+
+
+def _by(metric: str, times: int, margins: Margins) -> tuple[str, World]:
+    """So many times its margin is this metric worse."""
+    base = known()[EVERYTHING]
+    if metric == "errors":
+        rate = 0.01 * (1 + times * (margins.errors.ratio - 1))
+        return f"errors 1 % → {100 * rate:.2f} %", _canary(base, rate, share=0.5)
+    factor = 1 + times * (margins.latencies[metric].ratio - 1)
+    changed = slower(base, factor) if metric == "p50" else stretched(base, factor, *STARTS[metric])
+    return f"{metric} +{100 * (factor - 1):.0f} %", _canary(changed, share=0.5)
 
 
 def at_the_margins() -> list[Row]:
-    """1,000 requests a minute, half of them the canary's; the default margins."""
-    base = known()[EVERYTHING]
-    rows = []
-    for name, (start, full) in {"p50": (0.0, 0.45), "p95": (0.85, 0.94), "p99": (0.955, 0.985)}.items():
-        ratio = DEFAULT_MARGINS.latencies[name][0]
-        for times in (1, 2):
-            factor = 1 + times * (ratio - 1)
-            changed = slower(base, factor) if name == "p50" else stretched(base, factor, start, full)
-            rows.append((times, f"{name} {factor - 1:+.0%}", _canary(changed)))
-    for times in (1, 2):
-        rate = 0.01 * (1 + times * (DEFAULT_MARGINS.errors.ratio - 1))
-        rows.append((times, f"errors 1 % → {100 * rate:.2f} %", _canary(base, rate)))
-    rows.sort(key=lambda row: row[0])
+    """1,000 requests a minute, half of them the canary's."""
+    each = (*STARTS, "errors")
+    inside = [Row("the margin", *_by(m, 1, DEFAULT_MARGINS), DEFAULT_MARGINS, MOST_FALSE) for m in each]
+    twice = [
+        Row("twice the margin", *_by(m, 2, DEFAULT_MARGINS), DEFAULT_MARGINS, at_least=LEAST_FOUND)
+        for m in each
+    ]
+    wider = [
+        Row(f"margins of {WIDER_SAID}", *_by(m, times, WIDER), WIDER, at_most, at_least)
+        for m in ("p50", "errors")
+        for times, at_most, at_least in ((1, MOST_FALSE, None), (2, None, LEAST_FOUND))
+    ]
+    alike = _alike(usual(), share=0.5)
     return [
-        Row(
-            "the margin" if times == 1 else "twice the margin",
-            what.replace("%", " %").replace("  ", " "),
-            replace(world, share=0.5),
-            DEFAULT_MARGINS,
-            at_most=MOST_FALSE if times == 1 else None,
-            at_least=LEAST_FOUND if times == 2 else None,
-        )
-        for times, what, world in rows
-    ] + [
-        Row(
-            "no harm, default margins",
-            "lognormal, 1,000/min, 50 %",
-            _alike(usual(), share=0.5),
-            DEFAULT_MARGINS,
-            MOST_FALSE,
-        )
+        Row("no harm, default margins", "lognormal, 1,000/min, 50 %", alike, DEFAULT_MARGINS, MOST_FALSE),
+        *(*inside, *twice, *wider),
     ]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.canary_study.compared import fixed_looks
 from benchmarks.canary_study.judging import Sequential
+from benchmarks.canary_study.kayenta import Kayenta
 from benchmarks.canary_study.rollouts import MINUTES, PANES_A_MINUTE, Counts, panes
 from benchmarks.canary_study.rows import Row
 
@@ -24,6 +25,7 @@ class Found:
 
     sequential: NDArray[np.int64]
     fixed: NDArray[np.int64]
+    kayenta: NDArray[np.int64]
     at_the_end: NDArray[np.int64]
     passed: NDArray[np.int64]
     """The minute in which the sequential method first passed it."""
@@ -39,35 +41,39 @@ class Found:
         return float(np.median(there)) if len(there) else None
 
 
+NAMES = tuple(field.name for field in fields(Found))
+
+
 def run(row: Row, rollouts: int) -> Found:
     parts = [_some(row, min(AT_ONCE, rollouts - start), start) for start in range(0, rollouts, AT_ONCE)]
-    names = ("sequential", "fixed", "at_the_end", "passed")
-    return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in NAMES))
 
 
 def _some(row: Row, rollouts: int, start: int) -> Found:
     rng = np.random.default_rng([zlib.crc32(f"{row.group}/{row.what}".encode()), start])
     judge = Sequential(row.world, rollouts, row.margins)
-    first = {name: np.full(rollouts, NEVER) for name in ("sequential", "fixed", "at_the_end", "passed")}
-    so_far: tuple[Counts, Counts] | None = None
-    minute: tuple[Counts, Counts] | None = None
+    kayenta = Kayenta(rollouts)
+    first = {name: np.full(rollouts, NEVER) for name in NAMES}
+    so_far, minute = ([Counts.none(rollouts, row.world.endpoints) for _ in range(2)] for _ in range(2))
     for i, pane in enumerate(panes(row.world, rollouts, rng), 1):
         judge.pane(*pane)
-        minute = pane if minute is None else (_plus(minute[0], pane[0]), _plus(minute[1], pane[1]))
+        for arm, more in zip(minute, pane, strict=True):
+            arm.add(more)
         if i % PANES_A_MINUTE:
             continue
         now = i // PANES_A_MINUTE
-        so_far = minute if so_far is None else (_plus(so_far[0], minute[0]), _plus(so_far[1], minute[1]))
-        failed, passed = judge.look(*minute, *so_far)
+        for arm, more in zip(so_far, minute, strict=True):
+            arm.add(more)
+        failed, passed = judge.look(*so_far)
         fixed = fixed_looks(*so_far)
-        said = {"sequential": failed, "fixed": fixed, "passed": passed}
+        said = {"sequential": failed, "fixed": fixed, "kayenta": kayenta.look(*minute), "passed": passed}
         if now == MINUTES:
             said["at_the_end"] = fixed
+        # A verdict ends the stage: what fails later has passed, and the other way round.
+        said["passed"] = passed & (first["sequential"] == NEVER) & ~failed
+        said["sequential"] = failed & (first["passed"] == NEVER)
         for name, flags in said.items():
             first[name] = np.where(flags, np.minimum(first[name], now), first[name])
-        minute = None
+        for arm in minute:
+            arm.clear()
     return Found(**first)
-
-
-def _plus(one: Counts, other: Counts) -> Counts:
-    return Counts(one.requests + other.requests, one.errors + other.errors, one.latencies + other.latencies)

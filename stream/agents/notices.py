@@ -1,5 +1,5 @@
 """Deploy events to the owners of the services they are about, by way of the partials: so that an owner knows
-at each tick, after every crash, exactly those that it knew before.
+at each tick, after every crash, exactly those that it knew before. And change events to who judges them.
 
 At least once: an event is committed when its message is acknowledged, and a repeat is known by the analyses
 themselves, whose memory is checkpointed. Event time does not wait for this topic: what is late counts from
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +20,11 @@ from stream.agents.rules import Rules
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender
-from stream.model.deploy import DeployEvent
+from stream.model.deploy import ChangeEvent, DeployEvent
 from stream.model.stats import Stats
 from stream.slo.catalog import partition_of
 from stream.wire.deadletter import dead_letter
-from stream.wire.notice import pack_deploy, read_deploy
+from stream.wire.notice import pack_deploy, read_change, read_deploy
 from stream.wire.partial import encode_notices
 from stream.wire.reject import RecordError
 from stream.wire.signal import Signal, encode, headers
@@ -45,14 +46,22 @@ class Reader:
 
 
 class Notices:
-    """All partitions of the deploy events of a worker."""
+    """All partitions of the deploy and change events of a worker."""
 
     def __init__(
-        self, app: str, topics: tuple[str, str, str], sender: Sender, rules: Rules, stats: Stats
+        self,
+        app: str,
+        topics: tuple[str, str, str, str],
+        sender: Sender,
+        rules: Rules,
+        stats: Stats,
+        on_change: Callable[[ChangeEvent], Awaitable[None]],
     ) -> None:
-        """``topics``: deploy events, partials, dead letters."""
+        """``topics``: deploy events, change events, partials, dead letters. ``on_change`` returns when the
+        change is judged; it may get one twice."""
         self.app = app
-        self.deploys, self.partials, self.dead_letters = topics
+        self.deploys, self.changes, self.partials, self.dead_letters = topics
+        self.on_change = on_change
         self.sender = sender
         self.rules = rules
         self.stats = stats
@@ -98,6 +107,9 @@ class Notices:
     ) -> asyncio.Future[Any] | None:
         """On its way to whom it concerns; None if that is nobody."""
         try:
+            if tp.topic == self.changes:
+                await self.on_change(read_change(value, stamp_ms))
+                return None
             event = read_deploy(value, stamp_ms)
         except RecordError as fault:
             return await self._refuse(tp, offset, stamp_ms, value, fault)

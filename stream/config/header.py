@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stream.config.section import Value
 from stream.config.tree import Mark
 from stream.config.values import name, text
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 
-Meaning = Objective | Analysis | Comparison
+Meaning = Objective | Analysis | Comparison | ServiceGraph
 _TOP = Mark(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A service that is named, and where."""
+
+    mark: Mark
+    path: str
+    service: str
+
+
+@dataclass(slots=True)
+class Links:
+    """What a service graph says that only all files of its namespace together can confirm."""
+
+    namespace: str
+    declared: set[str] = field(default_factory=set)
+    calls: list[Link] = field(default_factory=list)
+    critical: list[tuple[Link, bool]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,8 @@ class Reading:
     meaning: Meaning | None
     noun: str = "SLO"
     """What a person calls such a document."""
+    links: Links | None = None
+    """Of a service graph, faulty or not."""
 
 
 @dataclass(frozen=True, slots=True)

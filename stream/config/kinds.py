@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stream.config.canary import read_analysis
 from stream.config.comparison import read_comparison
+from stream.config.graph import read_graph
 from stream.config.header import Reading
 from stream.config.section import Section, Value
 from stream.config.slo import read_slo
@@ -25,6 +26,7 @@ KINDS: Mapping[str, KindReader] = {
     "ServiceLevelObjective": KindReader("sre.example.com/v1", read_slo),
     "CanaryAnalysis": KindReader("sre.example.com/v1", read_analysis),
     "ShadowComparison": KindReader("sre.example.com/v1", read_comparison),
+    "ServiceGraph": KindReader("sre.example.com/v1", read_graph),
 }
 """A further kind is a line here and a reader of its own."""
 

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.config.header import Meaning, Reading
+from stream.config.graph import graph_problems
+from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
 from stream.config.section import Problems, TooManyProblemsError, Value, printable
 from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
 
@@ -57,6 +59,10 @@ class Report:
         return tuple(found.meaning for found in self.located if isinstance(found.meaning, Analysis))
 
     @property
+    def graphs(self) -> tuple[ServiceGraph, ...]:
+        return tuple(found.meaning for found in self.located if isinstance(found.meaning, ServiceGraph))
+
+    @property
     def comparisons(self) -> tuple[Comparison, ...]:
         return tuple(found.meaning for found in self.located if isinstance(found.meaning, Comparison))
 
@@ -83,7 +89,7 @@ def load_rules(paths: Sequence[Path]) -> Ruleset:
     report = check_paths(paths)
     if report.problems:
         raise ConfigError(report.problems)
-    return Ruleset(report.objectives, report.analyses, report.comparisons)
+    return Ruleset(report.objectives, report.analyses, report.graphs, report.comparisons)
 
 
 def check_paths(paths: Sequence[Path]) -> Report:
@@ -96,6 +102,7 @@ def check_paths(paths: Sequence[Path]) -> Report:
         reader.read(path)
     reader.check_slos_named()
     reader.check_one_of_a_kind_a_service()
+    reader.problems.extend(graph_problems(reader.links))
     if not reader.located and not reader.problems:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
@@ -114,6 +121,8 @@ class _Reader:
     """Real paths of the files and directories that were reached."""
     first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
+    links: list[tuple[str, Links]] = field(default_factory=list)
+    """Of each service graph, with its file."""
 
     def read(self, path: Path) -> None:
         """Reads a file, or every SLO file below a directory."""
@@ -158,6 +167,8 @@ class _Reader:
                 continue
             if reading.identity is not None:
                 self._check_duplicate(reading, problems)
+            if reading.links is not None:
+                self.links.append((problems.file, reading.links))
             if reading.meaning is not None and len(problems.found) == before:
                 mark = reading.mark
                 self.located.append(Located(reading.meaning, problems.file, mark.line, mark.column))
@@ -172,13 +183,13 @@ class _Reader:
 
     def check_one_of_a_kind_a_service(self) -> None:
         """A service has one canary analysis and one shadow comparison: records go by its name."""
-        first: dict[tuple[type[Meaning], str], str] = {}
+        first: dict[tuple[str, str], str] = {}
         for found in self.located:
             meaning = found.meaning
-            if isinstance(meaning, Objective):
+            if not isinstance(meaning, Analysis | Comparison):
                 continue
             here = f"{found.file}:{found.line}:{found.column}"
-            where = first.setdefault((type(meaning), meaning.service_key), here)
+            where = first.setdefault((type(meaning).__name__, meaning.service_key), here)
             if where != here:
                 done = "analysed" if isinstance(meaning, Analysis) else "compared"
                 message = f"{printable(meaning.service_key)} is already {done} by the one at {where}"
@@ -194,7 +205,7 @@ class _Reader:
         for found in self.located:
             named = found.meaning
             match named:
-                case Objective():
+                case Objective() | ServiceGraph():
                     continue
                 case Analysis():
                     names, path = [metric.slo for metric in named.metrics], "spec.metrics"

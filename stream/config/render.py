@@ -11,6 +11,7 @@ from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Calendar, Latency, Objective
 from stream.words import counted
 
@@ -36,8 +37,9 @@ def summary_line(report: Report) -> str:
             kinds.append(counted(len(report.analyses), "canary analysis", "canary analyses"))
         if report.comparisons:
             kinds.append(counted(len(report.comparisons), "shadow comparison"))
-        *most, last = kinds
-        return f"{' and '.join([*([', '.join(most)] if most else []), last])} in {files}, no problem"
+        if report.graphs:
+            kinds.append(counted(len(report.graphs), "service graph"))
+        return f"{_listed(kinds)} in {files}, no problem"
     problems = counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
     if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
@@ -54,6 +56,7 @@ def render_json(report: Report) -> dict[str, object]:
         "objectives": [_json(found) for found in report.located if isinstance(found.meaning, Objective)],
         "analyses": [_json(found) for found in report.located if isinstance(found.meaning, Analysis)],
         "comparisons": [_json(found) for found in report.located if isinstance(found.meaning, Comparison)],
+        "graphs": [_json(found) for found in report.located if isinstance(found.meaning, ServiceGraph)],
     }
 
 
@@ -71,12 +74,24 @@ def _problem_json(problem: Problem) -> dict[str, object]:
 def _json(found: Located) -> dict[str, object]:
     place = {"file": found.file, "line": found.line, "column": found.column}
     match found.meaning:
-        case Objective():
-            return place | _objective_json(found.meaning)
-        case Analysis():
-            return place | _analysis_json(found.meaning)
-        case Comparison():
-            return place | _comparison_json(found.meaning)
+        case Objective() as objective:
+            return place | _objective_json(objective)
+        case Analysis() as analysis:
+            return place | _analysis_json(analysis)
+        case Comparison() as comparison:
+            return place | _comparison_json(comparison)
+        case ServiceGraph() as graph:
+            return place | _graph_json(graph)
+
+
+def _graph_json(graph: ServiceGraph) -> dict[str, object]:
+    return {
+        "namespace": graph.namespace,
+        "name": graph.name,
+        "services": [node.name for node in graph.services],
+        "calls": sum(len(node.depends_on) for node in graph.services),
+        "resources": len(_resources(graph)),
+    }
 
 
 def _analysis_json(analysis: Analysis) -> dict[str, object]:
@@ -114,12 +129,28 @@ def _objective_json(objective: Objective) -> dict[str, object]:
 
 def _line(found: Located) -> str:
     match found.meaning:
-        case Objective():
-            return _objective_line(found.meaning)
-        case Analysis():
-            return _analysis_line(found.meaning)
-        case Comparison():
-            return _comparison_line(found.meaning)
+        case Objective() as objective:
+            return _objective_line(objective)
+        case Analysis() as analysis:
+            return _analysis_line(analysis)
+        case Comparison() as comparison:
+            return _comparison_line(comparison)
+        case ServiceGraph() as graph:
+            return _graph_line(graph)
+
+
+def _graph_line(graph: ServiceGraph) -> str:
+    counts = (
+        counted(len(graph.services), "service"),
+        counted(sum(len(node.depends_on) for node in graph.services), "call"),
+        counted(len(_resources(graph)), "resource"),
+    )
+    critical = sum(bool(node.critical) for node in graph.services)
+    return f"{printable(graph.identity)}: service graph of {', '.join(counts)}; {critical} critical"
+
+
+def _resources(graph: ServiceGraph) -> set[str]:
+    return {resource for node in graph.services for resource in node.resources}
 
 
 def _analysis_line(analysis: Analysis) -> str:
@@ -162,3 +193,8 @@ def _window(objective: Objective) -> str:
     if isinstance(window, Calendar):
         return f"calendar {window.period} in {window.zone}"
     return shown_ms(window.length_s * 1000)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from stream.kafka.security import PLAINTEXT, Security
 
 _MAX_RECORDS = 2_000
 _METADATA_MAX_AGE_MS = 2_000
+_POLL_MS = 500
 
 
 class TailError(StalledError):
@@ -33,13 +34,19 @@ class Tail:
     """Follows topics from their beginning; an async context manager.
 
     ``topics``: the caller's name → the topic's. They must exist. Raises :class:`TailError` when Kafka cannot
-    be read, or a record is no JSON object.
+    be read, or a record is no JSON object. ``newest``: of these topics, so many of a partition's last offsets
+    are enough for :meth:`up_to_now`.
     """
 
     def __init__(
-        self, brokers: Sequence[str], topics: Mapping[str, str], security: Security = PLAINTEXT
+        self,
+        brokers: Sequence[str],
+        topics: Mapping[str, str],
+        security: Security = PLAINTEXT,
+        newest: Mapping[str, int] | None = None,
     ) -> None:
         self._names = {topic: name for name, topic in topics.items()}
+        self._newest = newest or {}
         self._consumer = AIOKafkaConsumer(
             *self._names,
             bootstrap_servers=list(brokers),
@@ -68,6 +75,26 @@ class Tail:
             found = await self._consumer.getmany(timeout_ms=round(wait_s * 1000), max_records=_MAX_RECORDS)
         except KafkaError as error:
             raise TailError(f"cannot read the signals: {error!r}") from error
+        return self._signals(found)
+
+    async def up_to_now(self) -> AsyncIterator[list[Signal]]:
+        """What was committed by now and has not been read; of topics in ``newest`` what is left out is left
+        out for good."""
+        try:
+            ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+            for tp, end in ends.items():
+                first = end - self._newest.get(self._names[tp.topic], end)
+                if await self._consumer.position(tp) < first:
+                    self._consumer.seek(tp, first)
+            # The last offset is a commit marker, which is never delivered: only the position tells the end.
+            while behind := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
+                yield self._signals(
+                    await self._consumer.getmany(*behind, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+                )
+        except KafkaError as error:
+            raise TailError(f"cannot read the signals: {error!r}") from error
+
+    def _signals(self, found: Mapping[Any, Sequence[Any]]) -> list[Signal]:
         return [
             Signal(self._names[tp.topic], _parsed(tp.topic, message.value))
             for tp, messages in found.items()

@@ -71,13 +71,16 @@ class Topics:
 
     requests: Topic
     deploys: Topic
+    changes: Topic
     outputs: Mapping[str, Topic]
     """By bare name, as in :data:`~stream.wire.signal.TOPICS`."""
     partials: Topic
     state: Topic
 
     def __iter__(self) -> Iterator[Topic]:
-        return iter((self.requests, self.deploys, *self.outputs.values(), self.partials, self.state))
+        return iter(
+            (self.requests, self.deploys, self.changes, *self.outputs.values(), self.partials, self.state)
+        )
 
 
 def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
@@ -92,6 +95,7 @@ def declare_topics(app: str, partitions: int, prefix: str = "") -> Topics:
     return Topics(
         requests=topic("request-events", _ARRIVAL),
         deploys=topic("deploy-events", _ARRIVAL),
+        changes=topic("change-events", _ARRIVAL),
         outputs=outputs,
         partials=topic(f"{app}-partials", _PARTIALS, internal=True),
         state=topic(f"{app}-state", _STATE, internal=True),

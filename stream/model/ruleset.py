@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 
 
@@ -13,4 +14,5 @@ from stream.model.objective import Objective
 class Ruleset:
     objectives: tuple[Objective, ...] = ()
     analyses: tuple[Analysis, ...] = ()
+    graphs: tuple[ServiceGraph, ...] = ()
     comparisons: tuple[Comparison, ...] = ()

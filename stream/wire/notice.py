@@ -1,4 +1,4 @@
-"""Deploy events as they come in, and as they are handed from stage one to stage two."""
+"""Deploy and change events as they come in; and deploy events as stage one hands them to stage two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from stream.model.deploy import DeployEvent, DeployState
+from stream.model.deploy import ChangeEvent, DeployEvent, DeployState
 from stream.wire.decode import MAX_AHEAD_MS, time_ms
 from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, Name, Rule
 from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
@@ -89,6 +89,53 @@ def _at_ms(at: int | str | None, timestamp_ms: int | None) -> int:
             FUTURE_TIMESTAMP, f"at: {at_ms} is {by_ms} ms ahead of the record's timestamp {timestamp_ms}"
         )
     return at_ms
+
+
+class _Change(Struct):
+    """A record of ``change-events``."""
+
+    change: Name
+    kind: Name
+    service: Name | None = None
+    resource: Name | None = None
+    namespace: Name | None = "default"
+    at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    version: _Short | None = None
+    by: _Short | None = None
+    links: Annotated[list[str], Meta(max_length=MAX_LINKS)] | None = None
+
+
+CHANGE_RULES: dict[str, Rule] = {
+    "change": NAME,
+    "kind": NAME,
+    "service": NAME,
+    "resource": NAME,
+    "namespace": NAME,
+    "at": _TIME,
+    "version": _SHORT,
+    "by": _SHORT,
+    "links": DEPLOY_RULES["links"],
+}
+_CHANGE = Form(_Change, CHANGE_RULES, ("change", "kind"))
+
+
+def read_change(value: bytes | None, timestamp_ms: int | None) -> ChangeEvent:
+    """The change event of one record; as :func:`read_deploy`. One of service and resource is given."""
+    read = read_record(value, _CHANGE)
+    if (read.service is None) == (read.resource is None):
+        found = "none" if read.service is None else "both"
+        raise RecordError(MISSING_FIELD, f"expected either service or resource, found {found}")
+    return ChangeEvent(
+        read.change,
+        read.namespace or "default",
+        read.service,
+        read.resource,
+        read.kind,
+        _at_ms(read.at, timestamp_ms),
+        read.version or None,
+        read.by or None,
+        tuple(read.links or ()),
+    )
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")

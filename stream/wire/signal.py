@@ -57,6 +57,7 @@ _TABLE = (
     SignalTopic("rollout-status", "burngate.rollout/v1", "burngate.rollout.v1", True),
     SignalTopic("shadow-verdicts", "burngate.shadow/v1", "burngate.shadow.v1", True),
     SignalTopic("latency-percentiles", "burngate.percentiles/v1", "burngate.percentiles.v1", True),
+    SignalTopic("change-impacts", "burngate.impact/v1", "burngate.impact.v1", False),
     SignalTopic("dead-letters", "burngate.deadletter/v1", "burngate.deadletter.v1", False),
 )
 
@@ -126,10 +127,12 @@ def _id(signal: Signal) -> str:
 
 
 def _subject(value: dict[str, object]) -> str | None:
-    """``namespace/slo`` of what is about an SLO, else ``namespace/service``."""
+    """``namespace/slo`` of what is about an SLO, else ``namespace/service``; of a resource
+    ``namespace/resource:NAME``."""
     if "namespace" not in value:
         return None
-    return f"{value['namespace']}/{value.get('slo') or value['service']}"
+    about = value.get("slo") or value["service"] or f"resource:{value['resource']}"
+    return f"{value['namespace']}/{about}"
 
 
 def _time(value: dict[str, object]) -> str | None:

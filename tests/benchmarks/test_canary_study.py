@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks.canary_study.kayenta import LEAST_MINUTES, RULES, Kayenta, points
 from benchmarks.canary_study.kept import Kept
 from benchmarks.canary_study.latencies import (
     BUCKETS,
@@ -22,8 +24,9 @@ from benchmarks.canary_study.latencies import (
 )
 from benchmarks.canary_study.report import missed, table, write_into
 from benchmarks.canary_study.rollouts import Bursts, Endpoint, World, panes
-from benchmarks.canary_study.rows import ALL, Row
+from benchmarks.canary_study.rows import ALL, DEFAULT_MARGINS, Row
 from benchmarks.canary_study.running import NEVER, Found, run
+from stream.canary.kayenta.classify import Class, classify
 from stream.sketch.buckets import PER_OCTAVE, buckets_of, upper_edges
 
 
@@ -87,9 +90,29 @@ def test_a_harm_is_found_and_what_is_alike_is_not() -> None:
     assert Found.share(run(by_name["lognormal, 1,000/min, 5 %"], 100).sequential) <= 0.05
 
 
+def test_the_default_margins_are_those_of_an_analysis_that_names_none() -> None:
+    assert DEFAULT_MARGINS.latencies["p99"] == (1.15, 5.0)
+    assert DEFAULT_MARGINS.errors == pytest.approx((1.25, 0.001))
+
+
+@pytest.mark.parametrize("what", ["lognormal, 100/min, 1 %", "errors 1 % → 2 %", "ties, 1,000/min, 5 %"])
+def test_kayenta_is_followed_as_if_it_was_asked_of_each_rollout_at_each_minute(what: str) -> None:
+    world = {row.what: row.world for part in ALL.values() for row in part()}[what]
+    followed, rollouts = Kayenta(5), 5
+    alarming, so_far = np.zeros(rollouts, np.bool_), []
+    for canary, baseline in islice(panes(world, rollouts, np.random.default_rng(3)), 40):
+        so_far.append(np.stack([points(canary), points(baseline)], axis=1))
+        both = np.stack(so_far, axis=-1)
+        if len(so_far) >= LEAST_MINUTES:
+            for metric, rollout in np.ndindex(both.shape[0], rollouts):
+                said = classify(both[metric, 0, rollout], both[metric, 1, rollout], RULES).classification
+                alarming[rollout] |= said is Class.HIGH
+        np.testing.assert_array_equal(followed.look(canary, baseline), alarming)
+
+
 def some_results() -> list[tuple[Row, Found]]:
     world = ALL["nulls"]()[0].world
-    minutes = [np.array(x) for x in ([NEVER, 4, 6], [1, 1, 1], [NEVER] * 3, [NEVER] * 3)]
+    minutes = [np.array(x) for x in ([NEVER, 4, 6], [1, 1, 1], [9, 9, NEVER], [NEVER] * 3, [7] * 3)]
     return [(Row("no harm", "some", world, at_most=0.05), Found(*minutes))]
 
 
@@ -98,7 +121,7 @@ def test_the_table_says_what_was_found_and_missed() -> None:
         console.print(table(some_results(), markdown=True))
     line = capture.get().strip().splitlines()[-1]
     assert [cell.strip() for cell in line.strip("|").split("|")] == [
-        *("some", "66.7 %", "5", "100.0 %", "1", "0.0 %", "≤ 5 %", "no")
+        *("some", "66.7 %", "5", "100.0 %", "100.0 %", "1", "66.7 %", "9", "0.0 %", "≤ 5 %", "no")
     ]
     assert missed(some_results()) == ["no harm: some"]
 

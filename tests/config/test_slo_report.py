@@ -79,6 +79,7 @@ def test_the_json_form_holds_problems_and_faultless_objectives():
         ],
         "analyses": [],
         "comparisons": [],
+        "graphs": [],
     }
 
 

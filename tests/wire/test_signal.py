@@ -10,7 +10,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_schemas import ALERT, BUDGET, DEAD_LETTER, GOOD, PERCENTILES, RESOLVED
+from test_schemas import ALERT, BUDGET, DEAD_LETTER, GOOD, IMPACT, PERCENTILES, RESOLVED
 
 from stream.wire.signal import TOPICS, Signal, encode, headers
 
@@ -37,6 +37,7 @@ def test_the_table_lists_the_contracts_topics_and_which_are_a_state() -> None:
     assert [topic.name for topic in TOPICS.values() if not topic.compacted] == [
         "slo-alerts",
         "deploy-rollbacks",
+        "change-impacts",
         "dead-letters",
     ]
 
@@ -69,6 +70,9 @@ def test_an_alert_says_what_it_is_where_it_comes_from_and_what_it_is_about() -> 
 
 def test_what_is_not_about_an_slo_is_about_its_service() -> None:
     assert attributes("latency-percentiles", PERCENTILES)["ce_subject"] == KEY
+    assert attributes("change-impacts", IMPACT)["ce_subject"] == KEY
+    resource = IMPACT | {"service": None, "resource": "ledger"}
+    assert attributes("change-impacts", resource)["ce_subject"] == "production/resource:ledger"
 
 
 @pytest.mark.parametrize("topic", TOPICS)
