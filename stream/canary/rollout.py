@@ -80,7 +80,7 @@ class Rollout(Course):
             case DeployState.STAGE:
                 self._next_stage(event, tick_s)
             case DeployState.PROMOTED:
-                self._begin_stage(FULL, tick_s, Phase.PROMOTED)
+                self._promote(event, tick_s)
             case DeployState.ROLLED_BACK:
                 self._close(Phase.ROLLED_BACK, f"{event.deployment} was rolled back", tick_s)
             case DeployState.FINISHED:
@@ -139,6 +139,16 @@ class Rollout(Course):
         if now is not None and percent < now:
             self._tell(f"{_named(event)} goes back from {now:g} % to {percent:g} %: it is judged anew")
         self._begin_stage(percent, tick_s)
+
+    def _promote(self, event: DeployEvent, tick_s: int) -> None:
+        """What a stage at 100 % has shown already is not asked again."""
+        assert self.stage is not None
+        if self.stage.full and self.phase is Phase.PASSED:
+            self._close(Phase.FINISHED, f"{event.deployment} was promoted", tick_s)
+        elif self.stage.full and self.running is not None:
+            self.phase = Phase.PROMOTED
+        else:
+            self._begin_stage(FULL, tick_s, Phase.PROMOTED)
 
     # beginnings and ends
 

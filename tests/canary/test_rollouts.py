@@ -110,6 +110,26 @@ def test_after_promotion_all_requests_are_the_new_versions_own() -> None:
     assert stage.baselines == ("before",)
 
 
+def test_a_stage_at_100_goes_on_when_it_is_promoted() -> None:
+    # told   stage 100 %      promoted
+    events = told("started", 10, "5"), told("stage", 40, "100"), told("promoted", 80)
+    game = play(*events, stages=(5, 100), stable="aaaa" + "bbb", canary="bbbb" + "...")
+    before = game.rollout.running
+    game.on(stable="b", canary=".")
+    assert game.rollout.phase is Phase.PROMOTED
+    assert game.rollout.running == before
+    game.rollout.conclude(Verdict.PASS, game.tick_s)
+    assert game.rollout.phase is Phase.FINISHED
+
+
+def test_a_promotion_after_a_stage_at_100_that_passed_is_the_end() -> None:
+    events = told("started", 10, "5"), told("stage", 40, "100"), told("promoted", 80)
+    game = play(*events, stages=(5, 100), stable="aaaa" + "bbb", canary="bbbb" + "...")
+    game.rollout.conclude(Verdict.PASS, game.tick_s)
+    assert game.rollout.phase is Phase.PASSED
+    assert game.on(stable="b").rollout.phase is Phase.FINISHED
+
+
 # --- without deploy events ---------------------------------------------------------------------------------
 
 
@@ -234,8 +254,8 @@ def test_planned_stages_have_even_shares_and_all_others_share_the_rest() -> None
         shares[stage.serial] = (stage.percent, stage.alpha_share)
         game.on(stable="a")
     each = [share for _, share in shares.values()]
-    assert [percent for percent, _ in shares.values()] == [5, 25, 10, 50, 25, 100, 100]
-    assert each == pytest.approx([0.3, 0.3, 0.05, 0.3, 0.025, 0.0125, 0.00625])
+    assert [percent for percent, _ in shares.values()] == [5, 25, 10, 50, 25, 100]
+    assert each == pytest.approx([0.3, 0.3, 0.05, 0.3, 0.025, 0.0125])
     assert sum(each) < 1
 
 

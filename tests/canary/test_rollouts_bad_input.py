@@ -219,7 +219,12 @@ def test_a_track_outside_the_list_is_a_fault_of_ours() -> None:
 
 def test_all_that_grows_with_what_comes_in_is_bounded() -> None:
     events = [told("stage", 10 + i, str(1 + i % 90), f"d{i // 7}") for i in range(3 * MAX_WAITING)]
-    game = play(*events, stable="a")
+    rollout = Rollout(analysis())
+    for event in events:
+        rollout.announce(event)
+    assert Rollout.of(analysis(), rollout.record()).record() == rollout.record()
+    assert len(rollout.record().waiting) == MAX_WAITING
+    game = Play(Rollout.of(analysis(), rollout.record())).on(stable="a")
     assert f"more than {MAX_WAITING:,} deploy events wait" in faults(game)
     while game.tick_s < MAX_WAITING + 100:
         for version in range(20):
