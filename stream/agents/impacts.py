@@ -59,8 +59,8 @@ class Impacts:
         self._closing = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()
 
-    def use(self, rules: Ruleset) -> None:
-        """What the files say from the next change on; one that is being judged is not disturbed."""
+    async def use(self, rules: Ruleset) -> None:
+        """What the files say from the next change on. Does not wait for the one that is being judged."""
         self._rules = rules
 
     async def on_change(self, event: ChangeEvent) -> None:

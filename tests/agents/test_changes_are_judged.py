@@ -162,7 +162,7 @@ def test_changed_files_count_from_the_next_change_on(play: Any) -> None:
         worker = stage.worker()
         await stage.write("slo-budgets", budget(1, 90.0))
         await worker.on_change(change("1", 1))
-        worker.use(replace(RULES, graphs=()))
+        await worker.use(replace(RULES, graphs=()))
         await worker.on_change(change("2", 1))
         await worker.stop()
         first, second = sorted(await stage.impacts(), key=lambda impact: str(impact["change"]))
