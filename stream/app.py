@@ -229,7 +229,7 @@ class Worker:
                 continue
             if rules != self.rules.ruleset:
                 self.rules.replace(rules)
-                self.impacts.use(rules)
+                await self.impacts.use(rules)
                 await self.windows.reload(self.app.consumer)
                 log.info("%s in use after a change of the files", _told(rules))
             elif not self.stats.slo_files_valid:

@@ -17,8 +17,10 @@ import numpy as np
 from stream.canary.book import CanaryBook
 from stream.canary.trial import ServiceSlo
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.deploy import DeployEvent
 from stream.model.objective import PANE_S, Objective
+from stream.model.ruleset import Ruleset
 from stream.slo.catalog import Catalog
 from stream.slo.cohorts import cohorts
 from stream.slo.lexicon import Lexicon
@@ -36,14 +38,20 @@ ALLOWED_LATENESS = timedelta(seconds=5)
 MAX_SERIES = 100_000
 
 
+def catalog_of(rules: Ruleset) -> Catalog:
+    """All that the files say, as both stages look it up."""
+    return Catalog(rules.objectives, 0, rules.analyses, rules.comparisons)
+
+
 def canary_book(catalog: Catalog) -> CanaryBook:
-    """The canary analyses of a shard, beside its SLOs."""
+    """The canary analyses and shadow comparisons of a shard, beside its SLOs."""
     slos: dict[tuple[str, str], list[ServiceSlo]] = {}
     for o in catalog.objectives:
         named = ServiceSlo(o.name, column_name(o.sli), float(o.target_pct))
         slos.setdefault((o.namespace, o.service), []).append(named)
-    analysed = {(a.namespace, a.service) for a in catalog.analyses}
-    return CanaryBook(catalog.analyses, {service: slos.get(service, []) for service in sorted(analysed)})
+    return CanaryBook(
+        catalog.analyses, {s: of for s, of in slos.items() if catalog.is_analysed(*s)}, catalog.comparisons
+    )
 
 
 class Feed:
@@ -55,8 +63,9 @@ class Feed:
         allowed_lateness: timedelta = ALLOWED_LATENESS,
         max_series: int = MAX_SERIES,
         analyses: Sequence[Analysis] = (),
+        comparisons: Sequence[Comparison] = (),
     ) -> None:
-        catalog = Catalog(objectives, analyses=analyses)
+        catalog = Catalog(objectives, 0, analyses, comparisons)
         self.canaries = canary_book(catalog)
         self.shard = Shard(catalog, max_series, [self.canaries])
         self.lateness_ms = allowed_lateness // timedelta(milliseconds=1)

@@ -109,7 +109,8 @@ def replay(
 ) -> Summary:
     """As :func:`run`, and returns the summary instead of printing it."""
     rules = load_rules(slos)
-    feed, book = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses), Book(rules)
+    feed = Feed(rules.objectives, allowed_lateness, max_series, rules.analyses, rules.comparisons)
+    book = Book(rules)
     check_inputs([*inputs, *deploys, *changes])
     _check_not_overwritten([*inputs, *deploys, *changes], output)
     summary, started = Summary(), time.perf_counter()

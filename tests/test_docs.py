@@ -21,10 +21,10 @@ from jsonschema import Draft202012Validator
 
 from schemas import SCHEMAS, faults
 from stream import settings
-from stream.config import check_paths
+from stream.canary.shadow import Shadow
+from stream.config import check_paths, load_rules
 from stream.export import names
 from stream.kafka.topics import declare_topics
-from stream.model.deploy import ChangeEvent
 from stream.replay import replay
 from stream.slo.catalog import glob_pattern
 from stream.wire.decode import decode
@@ -273,6 +273,30 @@ def test_every_json_shown_is_an_event_or_a_record_that_its_schema_takes() -> Non
     assert {record["schema"] for _, record in shown if "schema" in record} == set(topic_of)
 
 
+def test_a_shadow_comparison_says_what_the_page_shows(tmp_path: Path) -> None:
+    text = section(DOCS / "canary.md", "## Dual writes")
+    (tmp_path / "shadow.yaml").write_text(FENCED.findall(text)[0][1])
+    (comparison,) = load_rules([tmp_path / "shadow.yaml"]).comparisons
+    shadow, said = Shadow(comparison), []
+    for pane in range(30):
+        mismatches = int(pane % 6 == 5)
+        shadow.count("2.0.0", 2000, mismatches, 2000.0, float(mismatches))
+        said += shadow.at(FIRST_TS_MS // 1000 + 10 * pane + 10)
+    shown = json.loads(FENCED.findall(text)[1][1])
+    assert list(flat(said[-1].value)) == pytest.approx(list(flat(shown)))
+
+
+def test_every_case_of_bad_input_has_its_test() -> None:
+    shown = {name for row in rows(section(DOCS / "canary.md", "## Bad input")) for name in codes(row[2])}
+    there = {
+        name
+        for file in Path(__file__).parent.rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert len(shown) > 20
+    assert shown <= there
+
+
 def test_events_in_shell_examples_are_events() -> None:
     shown = [
         event for _, text in blocks("sh") for event in re.findall(r"^echo '(\{.*?\})'", text, re.MULTILINE)
@@ -312,17 +336,29 @@ def story() -> Iterator[str]:
 
 def test_a_change_is_judged_as_the_page_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("slo.yaml").write_text(excerpts("signals.md", "story")[0])
+    Path("slo.yaml").write_text(excerpts("signals.md", "story")[0].partition("\n---")[0])
     Path("graph.yaml").write_text(excerpts("change-impact.md", "graph")[0])
     Path("events.ndjson").write_text("\n".join(story()))
-    changes = [
-        ChangeEvent(named, "shop", "payment", None, "deploy", FIRST_TS_MS + minute * 60_000, version)
+    lines = [
+        {"change": named, "namespace": "shop", "service": "payment", "kind": "deploy", "version": version}
+        | {"at": FIRST_TS_MS + minute * 60_000}
         for named, minute, version in (("4711", 3, "2.5.0"), ("4712", 70, "2.5.1"))
     ]
-    replay([Path("slo.yaml"), Path("graph.yaml")], ["events.ndjson"], Path("out"), changes=changes)
+    Path("changes.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    replay([Path("slo.yaml"), Path("graph.yaml")], ["events.ndjson"], Path("out"), changes=["changes.ndjson"])
     printed = Path("out/change-impacts.ndjson").read_text().splitlines()
     (shown,) = excerpts("change-impact.md", "judgement")
     assert json.loads(shown) == json.loads(printed[-1])
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """Names and single values, in order."""
+    for part in value.items() if isinstance(value, dict) else enumerate(value):
+        yield part[0]
+        if isinstance(part[1], dict | list):
+            yield from flat(part[1])
+        else:
+            yield part[1]
 
 
 def test_the_records_of_signals_are_those_that_replay_prints(
@@ -336,9 +372,16 @@ def test_the_records_of_signals_are_those_that_replay_prints(
         json.loads(line) for file in sorted(Path("out").iterdir()) for line in file.read_text().splitlines()
     ]
     shown = [json.loads(text) for kind, text in FENCED.findall(TEXT[DOCS / "signals.md"]) if kind == "json"]
-    assert len(shown) == 8
+    assert len(shown) == 11
     for record in shown:
-        if record["schema"] == "burngate.percentiles/v1":  # a digest: it may be improved
+        if record["schema"] == "burngate.canary/v1":  # evidence: sums of logarithms, in whatever order
+            (like,) = [
+                r
+                for r in printed
+                if r["schema"] == record["schema"] and r["evaluated_at"] == record["evaluated_at"]
+            ]
+            assert list(flat(like)) == pytest.approx(list(flat(record)))
+        elif record["schema"] == "burngate.percentiles/v1":  # a digest: it may be improved
             same = ("schema", "endpoint", "window_s", "evaluated_at")
             (like,) = [r for r in printed if all(r.get(name) == record[name] for name in same)]
             numbers = {name: value for name, value in record.items() if isinstance(value, float)}

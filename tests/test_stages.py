@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stream.config import load_rules
-from stream.pipeline import Feed, canary_book
+from stream.pipeline import Feed, canary_book, catalog_of
 from stream.slo.catalog import Catalog
 from stream.slo.intake import Intake, Sending
 from stream.slo.keeper import Keeper
@@ -51,6 +51,17 @@ spec:
   warmup: 20s
   minimumEvents: 20
 """
+COMPARISON = """
+apiVersion: sre.example.com/v1
+kind: ShadowComparison
+metadata: {name: search-shadow, namespace: shop}
+spec:
+  service: search
+  compare: {mismatch: ok}
+  maximumMismatch: 5
+  duration: {minimum: 1m, maximum: 5m}
+  minimumEvents: 20
+"""
 METHODS = {"payment": "sequential", "search": "fixed", "cart": "kayenta"}
 BASELINES = {"payment": "[stable]", "search": "[baseline, stable]", "cart": "[baseline, before]"}
 AVAILABILITY = "{metric: availability}"
@@ -76,6 +87,7 @@ def slo_file(directory: Path) -> Path:
             ("slices", SLICES, HALF_HOUR),
         )
     ]
+    documents += [COMPARISON]
     documents += [
         ANALYSIS.replace("SERVICE", service)
         .replace("METHOD", METHODS[service])
@@ -102,7 +114,9 @@ def events(rng: random.Random, count: int) -> list[bytes]:
             "latency_ms": rng.randrange(1, 90) + (60 if bad else 0),
             "version": "v1",
         }
-        if i > count // 3 and rng.random() < 0.5:
+        if rng.random() < 0.1:
+            event["track"] = "shadow"
+        elif i > count // 3 and rng.random() < 0.5:
             event |= {"track": "canary", "version": "v2", "latency_ms": event["latency_ms"] * 2}
         if rng.random() < 0.3:
             event["sample_rate"] = rng.choice([0.1, 0.3, 0.01])
@@ -185,7 +199,7 @@ class Owner:
 
 def run_live(lines: list[bytes], slos: Path, rng: random.Random, *, crashes: bool) -> Broker:
     rules = load_rules([slos])
-    catalog = Catalog(rules.objectives, analyses=rules.analyses)
+    catalog = catalog_of(rules)
     broker = Broker(lines, rng)
     readers = [Reader(broker, s, Lexicon(catalog, PARTITIONS), 1) for s in range(SOURCES)]
     owners = [Owner(broker, p, catalog) for p in range(PARTITIONS)]
@@ -238,7 +252,7 @@ def test_both_stages_decide_what_replay_decides(tmp_path: Path, seed: int, crash
     rng = random.Random(seed)
     slos, lines = slo_file(tmp_path), events(rng, 9_000)
     rules = load_rules([slos])
-    feed = Feed(rules.objectives, analyses=rules.analyses)
+    feed = Feed(rules.objectives, analyses=rules.analyses, comparisons=rules.comparisons)
     frame, _ = feed.decode(lines)
     replayed = list(feed.push(frame))
     live = run_live(lines, slos, rng, crashes=crashes)
@@ -246,6 +260,6 @@ def test_both_stages_decide_what_replay_decides(tmp_path: Path, seed: int, crash
     expected, got = by_topic(replayed, last), by_topic(live.signals, last)
     assert got.keys() == expected.keys()
     assert {"slo-alerts", "slo-budgets", "deploy-freezes", "deploy-rollbacks"} <= got.keys()
-    assert {"canary-verdicts", "rollout-status"} <= got.keys()
+    assert {"canary-verdicts", "rollout-status", "shadow-verdicts"} <= got.keys()
     for topic, records in expected.items():
         assert got[topic] == records, topic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.model.ruleset import Ruleset
-from stream.slo.catalog import Catalog
+from stream.pipeline import catalog_of
 from stream.slo.lexicon import MAX_SERIES, Lexicon
 
 
@@ -17,7 +17,7 @@ class Rules:
 
     def replace(self, ruleset: Ruleset) -> None:
         self.ruleset = ruleset
-        self.catalog = Catalog(ruleset.objectives, analyses=ruleset.analyses)
+        self.catalog = catalog_of(ruleset)
         self._lexicon = Lexicon(self.catalog, self.partitions, self.max_series)
 
     @property

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from stream.canary import records
-from stream.canary.absorb import absorb
+from stream.canary.absorb import absorb, effective, efficiency
 from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
-from stream.canary.counts import PANE_BITS, Counts
+from stream.canary.counts import CELL_BAD, CELL_EVENTS, PANE_BITS, Counts
 from stream.canary.detail import measure
 from stream.canary.look import Stands, look, settle
 from stream.canary.methods import judge
@@ -25,10 +25,12 @@ from stream.canary.points import end_minute
 from stream.canary.rollout import Rollout
 from stream.canary.rollout_state import Phase
 from stream.canary.sequential import Measured, Progress
+from stream.canary.shadow import Shadow
 from stream.canary.snapshot import StoredBook
 from stream.canary.trial import BASELINE, CANARY, Measures, Pane, ServiceSlo, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
 from stream.model.analysis import ERROR_COLUMN, Analysis, Baseline, Method
+from stream.model.comparison import Comparison
 from stream.model.deploy import DeployEvent
 from stream.model.objective import PANE_S
 from stream.wire.cohorts import Cohorts
@@ -40,8 +42,13 @@ HOUR_S, MINUTE_S = 3600, 60
 class CanaryBook:
     """All analyses of a shard."""
 
-    def __init__(self, analyses: Sequence[Analysis], slos: Mapping[Service, Sequence[ServiceSlo]]) -> None:
-        """``slos``: of the analysed services."""
+    def __init__(
+        self,
+        analyses: Sequence[Analysis],
+        slos: Mapping[Service, Sequence[ServiceSlo]],
+        comparisons: Sequence[Comparison] = (),
+    ) -> None:
+        """``slos``: of the analysed and compared services."""
         columns = dict.fromkeys([ERROR_COLUMN, *(slo.column for of in slos.values() for slo in of)])
         self.cohorts = CohortBook(list(columns))
         column_of = {name: i for i, name in enumerate(columns)}
@@ -50,6 +57,14 @@ class CanaryBook:
             service = one.namespace, one.service
             measures = Measures.of(one, slos.get(service, ()), column_of)
             self.cases[service] = Case(one, measures, Rollout(one))
+        self.shadows: dict[Service, Shadow] = {}
+        self._mismatch: dict[Service, int] = {}
+        """The column that tells a mismatch."""
+        for compared in sorted(comparisons, key=lambda c: c.service_key):
+            service = compared.namespace, compared.service
+            self.shadows[service] = Shadow(compared)
+            of_slo = {slo.name: slo.column for slo in slos.get(service, ())}
+            self._mismatch[service] = column_of[of_slo[compared.slo] if compared.slo else ERROR_COLUMN]
         self.past = Past()
         self.pending: dict[int, list[Counts]] = {}
         """By pane, what waits for its tick."""
@@ -117,7 +132,10 @@ class CanaryBook:
             case.rollout.advance(tick_s)
             self._follow(case)
         self._absorb(counts, of_service, pane)
+        self._count_shadows(counts, of_service)
         yield from self._decide(tick_s, frozen)
+        for service, shadow in self.shadows.items():
+            yield from shadow.at(tick_s, service in frozen)
         self._remember(counts, pane)
         if tick_s % HOUR_S == 0:
             held = {key for one in self.open.values() for key in (one.keys >> PANE_BITS).tolist()}
@@ -131,6 +149,18 @@ class CanaryBook:
             cohort = self.cohorts.names[number]
             found.setdefault(cohort.of, []).append((place, cohort))
         return found
+
+    def _count_shadows(self, counts: Counts, of_service: Mapping[Service, list[tuple[int, Cohort]]]) -> None:
+        """Requests of the track ``shadow``: how many, and how many of them differ."""
+        for service, shadow in self.shadows.items():
+            for place, cohort in of_service.get(service, ()):
+                if cohort.track != "shadow":
+                    continue
+                cells = counts.cells_of(place, self._mismatch[service])
+                n, bad = effective(cells, efficiency(counts.sums[place]))
+                if cells[CELL_EVENTS]:
+                    requests, mismatches = int(cells[CELL_EVENTS]), int(cells[CELL_BAD])
+                    shadow.count(cohort.version, requests, mismatches, float(n), float(bad))
 
     def _follow(self, case: Case) -> None:
         """Have a trial for the stage under way, and none otherwise."""

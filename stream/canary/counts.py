@@ -108,6 +108,12 @@ class Counts:
             histograms,
         )
 
+    def cells_of(self, place: int, column: int) -> Ints:
+        """[4] the cell of a key, by its place, and a column; zeros if there is none."""
+        a, b = np.searchsorted(self.cell_keys, [self.keys[place], self.keys[place] + 1])
+        mine = np.flatnonzero(self.cell_columns[a:b] == column)
+        return self.cells[a + mine[0]] if len(mine) else np.zeros(4, np.int64)
+
     def take(self, places: Ints) -> Counts:
         """The keys at ascending places."""
         which = np.zeros(len(self.keys), np.bool_)

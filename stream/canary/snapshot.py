@@ -13,6 +13,7 @@ from stream.canary.counts import Counts
 from stream.canary.past import Past
 from stream.canary.rollout import Rollout
 from stream.canary.rollout_state import RolloutRecord
+from stream.canary.shadow import Shadow, ShadowRecord
 from stream.canary.state import (
     CohortRecord,
     CountsRecord,
@@ -39,6 +40,7 @@ class Book(Protocol):
 
     cohorts: CohortBook
     cases: dict[Service, Case]
+    shadows: dict[Service, Shadow]
     past: Past
     pending: dict[int, list[Counts]]
 
@@ -52,6 +54,7 @@ class StoredBook:
         self._trials: Stored[TrialRecord] = Stored("trial", encode)
         self._marks: Stored[tuple[int, Mark]] = Stored("trial-mark", _encode_mark)
         self._said: Stored[SaidRecord] = Stored("canary-said", encode)
+        self._shadows: Stored[ShadowRecord] = Stored("shadow", encode)
         self._pending: Stored[CountsRecord] = Stored("cohort-pane", encode)
         self._past: set[tuple[int, int]] = set()
         """Places of parts of the past that are stored."""
@@ -65,6 +68,7 @@ class StoredBook:
         yield from self._trials.all(((name,), trial_record(trial)) for name, trial in trials)
         yield from self._marks.all(((name,), (trial.serial, trial.mark)) for name, trial in trials)
         yield from self._said.all(((c.analysis.identity,), said_record(c)) for c in cases if c.told)
+        yield from self._shadows.all(((s.comparison.identity,), s.state) for s in book.shadows.values())
         merged = ((pane, Counts.merge(several)) for pane, several in book.pending.items())
         yield from self._pending.all(((pane,), counts_record(counts)) for pane, counts in merged)
         for place, counts in book.past.changes():
@@ -79,6 +83,7 @@ class StoredBook:
     def restore(self, book: Book, stored: Mapping[bytes, bytes], decided_s: int | None) -> None:
         """Fill an empty book. Raises ValueError on what cannot be read."""
         case_of = {case.analysis.identity: case for case in book.cases.values()}
+        shadow_of = {shadow.comparison.identity: shadow for shadow in book.shadows.values()}
         for name, value in sorted(stored.items()):
             kind, place = parse_key(name)
             match kind:
@@ -96,6 +101,10 @@ class StoredBook:
                 case "rollout":
                     self._rollouts.find(name, value)
                     _restore_rollout(case_of.get(place[0]), decode(RolloutRecord, value))
+                case "shadow":
+                    self._shadows.find(name, value)
+                    if place[0] in shadow_of:
+                        shadow_of[place[0]].state = decode(ShadowRecord, value)
                 case "canary-said":
                     self._said.find(name, value)
                     if place[0] in case_of:

@@ -183,13 +183,13 @@ class _Reader:
 
     def check_one_of_a_kind_a_service(self) -> None:
         """A service has one canary analysis and one shadow comparison: records go by its name."""
-        first: dict[tuple[type[Meaning], str], str] = {}
+        first: dict[tuple[str, str], str] = {}
         for found in self.located:
             meaning = found.meaning
-            if isinstance(meaning, Objective):
+            if not isinstance(meaning, Analysis | Comparison):
                 continue
             here = f"{found.file}:{found.line}:{found.column}"
-            where = first.setdefault((type(meaning), meaning.service_key), here)
+            where = first.setdefault((type(meaning).__name__, meaning.service_key), here)
             if where != here:
                 done = "analysed" if isinstance(meaning, Analysis) else "compared"
                 message = f"{printable(meaning.service_key)} is already {done} by the one at {where}"
@@ -205,7 +205,7 @@ class _Reader:
         for found in self.located:
             named = found.meaning
             match named:
-                case Objective():
+                case Objective() | ServiceGraph():
                     continue
                 case Analysis():
                     names, path = [metric.slo for metric in named.metrics], "spec.metrics"

@@ -1,4 +1,5 @@
-"""What stage one counts for canary analyses: errors, and whatever SLIs they name, on all tracks alike.
+"""What stage one counts for canary analyses and shadow comparisons: errors, and whatever SLIs they name, on
+all tracks alike.
 
 An objective may look at some tracks only; an analysis compares tracks, so that its columns know none.
 """
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from stream.model.analysis import ERROR_COLUMN, Analysis
+from stream.model.comparison import Comparison
 from stream.model.objective import Availability, Objective, Sli
 from stream.slo.catalog import glob_pattern
 from stream.slo.sli import column_name
@@ -24,8 +26,7 @@ Service = tuple[str, str]
 class Analysed:
     """The services that are analysed, and the columns that their series feed."""
 
-    def __init__(self, analyses: Sequence[Analysis], objectives: Sequence[Objective]) -> None:
-        self.analyses = tuple(analyses)
+    def __init__(self, analyses: Sequence[Analysis | Comparison], objectives: Sequence[Objective]) -> None:
         self._services = {(a.namespace, a.service) for a in analyses}
         self.objectives: Mapping[Service, list[Objective]] = {service: [] for service in self._services}
         for objective in objectives:
@@ -61,8 +62,3 @@ class Analysed:
         if globs not in self._globs:
             self._globs[globs] = glob_pattern(globs)
         return self._globs[globs].fullmatch(endpoint) is not None
-
-    @property
-    def longest_window_s(self) -> int:
-        """How far back they look: what comes later than that is too late for all."""
-        return max((a.longest_s for a in self.analyses), default=0)

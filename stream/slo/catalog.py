@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.objective import Calendar, Objective, Period, Slices
 from stream.slo.sli import column_name
 from stream.window.panes import DAY_S, grid_s
@@ -62,11 +63,15 @@ class Catalog:
         objectives: Sequence[Objective],
         longest_window_s: int = 0,
         analyses: Sequence[Analysis] = (),
+        comparisons: Sequence[Comparison] = (),
     ) -> None:
         """``longest_window_s``: the longest window that there is elsewhere."""
         self.objectives = tuple(objectives)
         self.analyses = tuple(analyses)
-        self._analysed = {(analysis.namespace, analysis.service) for analysis in analyses}
+        self.comparisons = tuple(comparisons)
+        self.compared: tuple[Analysis | Comparison, ...] = (*analyses, *comparisons)
+        """Whose cohorts stage one counts."""
+        self._analysed = {(one.namespace, one.service) for one in self.compared}
         self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
@@ -97,14 +102,18 @@ class Catalog:
         """The objectives of the services of one partition: each row costs memory and time at every tick. What
         is too late is still told by the longest window of all."""
         mine = [o for o in self.objectives if partition_of(o.namespace, o.service, partitions) == partition]
-        analyses = [a for a in self.analyses if partition_of(a.namespace, a.service, partitions) == partition]
-        return Catalog(mine, self.longest_window_s, analyses)
+
+        def is_mine(one: Analysis | Comparison) -> bool:
+            return partition_of(one.namespace, one.service, partitions) == partition
+
+        analyses, comparisons = filter(is_mine, self.analyses), filter(is_mine, self.comparisons)
+        return Catalog(mine, self.longest_window_s, tuple(analyses), tuple(comparisons))
 
     def has_service(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._of_service
 
     def is_known(self, namespace: str, service: str) -> bool:
-        """Whether it has an SLO or is analysed."""
+        """Whether it has an SLO, or is analysed or compared."""
         return self.has_service(namespace, service) or self.is_analysed(namespace, service)
 
     def is_analysed(self, namespace: str, service: str) -> bool:
@@ -141,7 +150,7 @@ class Catalog:
     def longest_window_s(self) -> int:
         """The longest window of any SLO (time windows, alerting windows, slices), or of any analysis."""
         of_slos = max(map(longest_window_s, self.objectives), default=0)
-        of_analyses = max((analysis.longest_s for analysis in self.analyses), default=0)
+        of_analyses = max((one.longest_s for one in self.compared), default=0)
         return max(self._longest_elsewhere_s, of_slos, of_analyses)
 
     @cached_property

@@ -34,9 +34,9 @@ class Lexicon:
         """None where nothing is analysed."""
 
     def _cohort_judge(self) -> Judge | None:
-        if not self.catalog.analyses:
+        if not self.catalog.compared:
             return None
-        analysed = Analysed(self.catalog.analyses, self.catalog.objectives)
+        analysed = Analysed(self.catalog.compared, self.catalog.objectives)
         return Judge(analysed, self.interner, self.partitions)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas import faults
 from stream.agents.impacts import Impacts
@@ -97,8 +97,23 @@ class Stage:
     async def write(self, topic: str, *records: dict[str, Any], commit: bool = True) -> None:
         await self.producer.begin_transaction()
         for record in records:
-            await self.producer.send_and_wait(self.topics[topic], orjson.dumps(record), key=b"shop/payment")
+            sent = await self.producer.send_and_wait(
+                self.topics[topic], orjson.dumps(record), key=b"shop/payment"
+            )
         await (self.producer.commit_transaction() if commit else self.producer.abort_transaction())
+        await self._until_readable(TopicPartition(sent.topic, sent.partition), sent.offset)
+
+    async def _until_readable(self, tp: TopicPartition, offset: int) -> None:
+        """The broker tells the producer of a transaction's end before it writes the marker."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            while True:
+                if (await consumer.end_offsets([tp]))[tp] > offset:
+                    return
+                await asyncio.sleep(0.05)
+        finally:
+            await consumer.stop()
 
     async def impacts(self) -> list[dict[str, Any]]:
         async with Tail([self.broker], {"change-impacts": self.topics["change-impacts"]}) as tail:

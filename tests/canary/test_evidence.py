@@ -164,3 +164,11 @@ def test_errors_where_the_baseline_has_none_are_told_as_what_they_are() -> None:
     assert (said.canary, said.baseline) == pytest.approx((0.125, 0))
     assert said.standing is Standing.WORSE
     assert said.reason.startswith("error-rate 0.125 against 0: beyond the margin of 0.001")
+
+
+def test_constant_latencies_are_equal_or_they_are_not() -> None:
+    """All in one bucket: of ties, the count that says least is taken, and still the difference is seen."""
+    same, slower = np.full(20_000, 40.0), np.full(20_000, 60.0)
+    equal = latencies([same], [same], 0.99, np.array([0.9]))
+    assert (equal.standing, equal.ratio) == (Standing.WITHIN, 1.0)
+    assert latencies([same], [slower], 0.99, np.array([0.9])).standing is Standing.WORSE

@@ -30,6 +30,7 @@ def full() -> Stats:
     )
     stats.dead_letters["not_json"] += 4
     stats.dead_letters["bad_time"] += 1
+    stats.deploy_events["taken"] += 2
     stats.batch_events.observe(1000)
     stats.batch_seconds.observe(0.3)
     stats.lag["request-events", 0] = 12

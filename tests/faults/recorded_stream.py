@@ -23,6 +23,8 @@ LONGEST_MS = 2_900
 """Disorder, beside the clocks' differences of up to 2 s: less than the allowed lateness of 5 s."""
 SERVICES = ("payment", "payment", "search", "cart", "nobody")
 POISON = (b"{poison", b'{"service": 1, "ts": 5}', b"\xff\xfe{}", b"[]", b'{"ts": 1}', b'"text"')
+CANARY_MS = 1_200_000
+"""So long there is a canary, slower than what serves beside it, and as long none."""
 MONTH = "{type: rolling, duration: 30d}"
 
 
@@ -71,6 +73,14 @@ def _event(rng: random.Random, now_ms: int, skews_ms: list[int]) -> bytes:
         "latency_ms": rng.randrange(1, 90) + (60 if is_bad else 0),
         "version": f"v{now_ms // 1_800_000 % 100}",
     }
+    if now_ms // CANARY_MS % 2 and rng.random() < 0.3:
+        event |= {
+            "track": "canary",
+            "version": f"c{now_ms // CANARY_MS % 100}",
+            "latency_ms": rng.randrange(150),
+        }
+    elif rng.random() < 0.05:
+        event["track"] = "shadow"
     if rng.random() < 0.2:
         event["sample_rate"] = rng.choice([0.1, 0.3, 0.01])
     return json.dumps(event).encode()

@@ -184,6 +184,17 @@ def test_of_an_slo_the_newest_budget_counts_and_that_of_a_removed_one_does_not(b
     assert book.judge(change("2", 6)).value["slo_impact"] == []
 
 
+def test_the_book_is_as_of_its_newest_record_and_forgets_after_90_days(book: Book) -> None:
+    book.judge(change("1", 0))
+    tell(book, "slo-alerts", alert("payment", 60))
+    tell(book, "slo-budgets", budget("payment", 5))
+    assert book.now_ms == START_MS + 60 * MINUTE_MS
+    tell(book, "slo-budgets", budget("payment", 89 * 24 * 60))
+    assert book.holds(change("1", 0))
+    tell(book, "slo-budgets", budget("payment", 91 * 24 * 60))
+    assert not book.holds(change("1", 0))
+
+
 def test_what_became_of_earlier_changes_is_reckoned_with(book: Book) -> None:
     book.judge(change("1", 0))
     tell(book, "slo-budgets", budget("payment", 1))

@@ -94,6 +94,7 @@ def test_files_of_a_namespace_are_put_together_and_others_kept_apart() -> None:
         [
             ServiceGraph("shop", "one", (Node("a", ("b",), ("x",)), Node("b"))),
             ServiceGraph("shop", "two", (Node("a", ("c",), ("x", "y"), True), Node("c"))),
+            ServiceGraph("shop", "three", (Node("a"),)),
             ServiceGraph("bank", "one", (Node("a"),)),
         ]
     )
