@@ -145,12 +145,15 @@ def put_together(
     endpoints: Sequence[str],
     log_threshold: float,
     margin: Limit,
+    requests: tuple[int, int],
     *,
     weight: float = 1.0,
     critical: bool = False,
     design_effect: float = 1.0,
 ) -> Measured:
     """One metric of one analysis: its comparisons by endpoint, and the endpoints' weights.
+
+    ``requests``: of the canary and of the baseline, as counted.
 
     The effect is that on the heaviest endpoints with nearly all of the weight, those that both arms have:
     ratios averaged on that of logarithms, each interval held to its share of α. The values are those at the
@@ -174,6 +177,7 @@ def put_together(
         log_threshold,
         canary if len(heavy) == 1 or not baseline else baseline * ratio,
         baseline,
+        requests,
         float(compared.n_canary.sum()),
         float(compared.n_baseline.sum()),
         ratio,

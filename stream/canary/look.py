@@ -200,5 +200,6 @@ def share_of(trial: Trial) -> Measured | None:
     )
     return put_together(
         metric.name, compared, np.ones(1), [""], threshold, Limit(1 + float(metric.margin.pct) / 100),
+        trial.requests,
         weight=float(metric.weight), critical=metric.critical, design_effect=share_effect(trial),
     )  # fmt: skip

@@ -55,6 +55,8 @@ class Measured:
     """What it must reach: ln 1/α of the metric in this stage."""
     canary: float
     baseline: float
+    requests: tuple[int, int]
+    """(canary, baseline)"""
     n_canary: float
     n_baseline: float
     """Effective numbers of requests."""
@@ -136,8 +138,9 @@ class Measured:
         """As all methods report it."""
         return MetricResult(
             self.name,
-            self.canary,
-            self.baseline,
+            _bounded(self.canary),
+            _bounded(self.baseline),
+            *self.requests,
             self.n_canary,
             self.n_baseline,
             self.standing.value,
@@ -170,7 +173,9 @@ def _change(ratio: float) -> str:
         return "∞"
     if ratio >= 3:
         return f"×{ratio:.1f}"
-    return f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
+    pct = 100 * (ratio - 1)
+    digits = 0 if abs(pct) >= 10 or round(pct, 1) == round(pct) else 1
+    return f"{pct:+.{digits}f} %".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def latencies(baseline: list[Floats], canary: list[Floats], p: float, weights: F
         sets[0], sets[1], test, margin, simultaneous_log_thresholds(THRESHOLD, weights)
     )
     names = [f"/{row}" for row in rows]
-    return put_together("latency-p99", compared, weights, names, THRESHOLD, Limit(1.15, 5.0))
+    return put_together("latency-p99", compared, weights, names, THRESHOLD, Limit(1.15, 5.0), (9, 99))
 
 
 def drawn(seed: int, n: int, median: float = 40.0) -> Floats:
@@ -82,7 +82,7 @@ def errors(blocks: list[tuple[int, int, int, int]], effect: float = 1.0) -> Meas
     for block in blocks:
         evidence = evidence.add(Block(*(np.array([float(x)]) for x in block)))
     compared = compare_errors(evidence, np.array([effect]), np.array([THRESHOLD]))
-    return put_together("error-rate", compared, np.array([0.9]), ["/"], THRESHOLD, margin)
+    return put_together("error-rate", compared, np.array([0.9]), ["/"], THRESHOLD, margin, (9, 99))
 
 
 def test_errors_have_rates_a_ratio_and_an_interval() -> None:
@@ -149,7 +149,7 @@ def two_endpoints(*counts: tuple[float, float, float, float]) -> Measured:
     thresholds = simultaneous_log_thresholds(THRESHOLD, weights)
     compared = compare_errors(evidence, np.ones(len(counts)), thresholds)
     names = [f"/{i}" for i in range(len(counts))]
-    return put_together("error-rate", compared, weights, names, THRESHOLD, Limit(1.25, 0.001))
+    return put_together("error-rate", compared, weights, names, THRESHOLD, Limit(1.25, 0.001), (9, 99))
 
 
 def test_an_endpoint_that_the_canary_does_not_get_is_no_part_of_the_effect() -> None:
