@@ -101,6 +101,12 @@ def test_an_event_of_the_future_is_refused() -> None:
     assert refusal(read_deploy, DEPLOY, AT_MS - 60_001).error == "future_timestamp"
 
 
+def test_a_change_may_be_planned_a_year_ahead() -> None:
+    year_ms = 366 * 86_400_000
+    assert read_change(json.dumps(CHANGE).encode(), AT_MS - year_ms).at_ms == AT_MS
+    assert refusal(read_change, CHANGE, AT_MS - year_ms - 1).error == "future_timestamp"
+
+
 def test_every_fault_of_a_record_is_told_at_once() -> None:
     found = refusal(read_deploy, DEPLOY | {"state": "begun", "stage": 0, "service": ""})
     assert found.error == "bad_length"
