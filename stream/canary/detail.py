@@ -16,6 +16,7 @@ from stream.canary.evidence import Compared, compare_errors, compare_latencies, 
 from stream.canary.look import (
     allowances,
     effects,
+    harmful,
     latency_test,
     log_threshold,
     share_of,
@@ -25,7 +26,7 @@ from stream.canary.rows import Rows, side_by_side
 from stream.canary.sequential import Limit, Measured
 from stream.canary.strata import simultaneous_log_thresholds_of_groups
 from stream.canary.trial import BASELINE, CANARY, Trial
-from stream.model.analysis import Metric
+from stream.model.analysis import Direction, Metric
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
         sets = [trial.histograms for trial in trials]
         baseline, canary = (side_by_side(trials, sets, arm) for arm in (BASELINE, CANARY))
         counted = np.stack((canary.count, baseline.count))
-        compared = compare_latencies(baseline, canary, test, allowances(rows), thresholds)
+        compared = compare_latencies(baseline, canary, test, allowances(rows), harmful(rows), thresholds)
         _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect, counted)
     for trial, one in zip(trials, found, strict=True):
         if (share := share_of(trial)) is not None:
@@ -109,4 +110,5 @@ def _together(
         weight=float(metric.weight),
         critical=metric.critical,
         design_effect=float(effect.max()),
+        direction=Direction.INCREASE if metric.quantile is None else metric.direction,
     )
