@@ -98,9 +98,10 @@ CANARY_ROLLBACK: Record = {
 METRIC: Record = {
     "name": "latency-p99",
     "classification": "open",
-    "reason": "latency-p99 120 against 100, +20.0 % [+8.0 %, +34.0 %]: around the margin of +15.0 %",
+    "reason": "latency-p99 120 against 100, +20 % [+8 %, +34 %]: around the margin of +15 %",
     "canary": 120.0,
     "baseline": 100.0,
+    "n": {"canary": 1250, "baseline": 24000},
     "effective_n": {"canary": 1000.0, "baseline": 19000.5},
     "ratio": 1.2,
     "interval": [1.08, 1.34],

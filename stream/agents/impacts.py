@@ -53,22 +53,23 @@ class Impacts:
         self.open_tail = open_tail
         self.sender = sender
         self.stats = stats
-        self._rules = rules
+        self._rules = self._used = rules
         self._book = Book(rules)
         self._tail: Tail | None = None
         self._closing = AsyncExitStack()
         self._one_at_a_time = asyncio.Lock()
 
     async def use(self, rules: Ruleset) -> None:
-        """What the files say from the next change on."""
-        async with self._one_at_a_time:
-            self._rules = rules
-            self._book.use(rules)
+        """What the files say from the next change on. Does not wait for the one that is being judged."""
+        self._rules = rules
 
     async def on_change(self, event: ChangeEvent) -> None:
         """Returns when the change's impact is published. A repeat is not judged again, unless it comes to two
         workers at once or the first is long forgotten."""
         async with self._one_at_a_time:
+            if self._rules is not self._used:
+                self._book.use(self._rules)
+                self._used = self._rules
             await self._catch_up()
             if self._book.holds(event):
                 return

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.canary.absorb import evidence_of
+from stream.canary.counts import EVENTS
 from stream.canary.evidence import Compared, compare_errors, compare_latencies, put_together
 from stream.canary.look import (
     allowances,
     effects,
+    harmful,
     latency_test,
     log_threshold,
     share_of,
@@ -22,8 +24,9 @@ from stream.canary.look import (
 )
 from stream.canary.rows import Rows, side_by_side
 from stream.canary.sequential import Limit, Measured
+from stream.canary.strata import simultaneous_log_thresholds_of_groups
 from stream.canary.trial import BASELINE, CANARY, Trial
-from stream.model.analysis import Metric
+from stream.model.analysis import Direction, Metric
 
 Floats = NDArray[np.float64]
 
@@ -37,17 +40,19 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
     rows = Rows.of_rates(trials)
     if rows.metrics.any():
         effect = effects(rows, lambda t: t.rate_scatter)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.rates])
+        thresholds = _of_intervals(rows, lambda t: t.measures.rates)
         compared = compare_errors(evidence_of(rows), effect, thresholds)
-        _sort_in(found, rows, lambda t: t.measures.rates, compared, effect)
+        counted = np.concatenate([t.sums[:, :, EVENTS] for t in trials]).T
+        _sort_in(found, rows, lambda t: t.measures.rates, compared, effect, counted)
     rows = Rows.of_latencies(trials)
     if rows.metrics.any():
         test = latency_test(rows)
-        thresholds = rows.of_metric(lambda t: [log_threshold(t, m) for m in t.measures.latencies])
+        thresholds = _of_intervals(rows, lambda t: t.measures.latencies)
         sets = [trial.histograms for trial in trials]
         baseline, canary = (side_by_side(trials, sets, arm) for arm in (BASELINE, CANARY))
-        compared = compare_latencies(baseline, canary, test, allowances(rows), thresholds)
-        _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect)
+        counted = np.stack((canary.count, baseline.count))
+        compared = compare_latencies(baseline, canary, test, allowances(rows), harmful(rows), thresholds)
+        _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect, counted)
     for trial, one in zip(trials, found, strict=True):
         if (share := share_of(trial)) is not None:
             one[share.name] = share
@@ -57,26 +62,41 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
     ]
 
 
+def _of_intervals(rows: Rows, metrics_of: Callable[[Trial], Sequence[Metric]]) -> Floats:
+    """[rows] what each endpoint's interval is held to, for those of all endpoints to hold at once."""
+    each = np.array([log_threshold(t, m) for t in rows.trials for m in metrics_of(t)])
+    return simultaneous_log_thresholds_of_groups(each, rows.of_endpoint(stratum_weights), rows.groups)
+
+
 def _sort_in(
     found: list[dict[str, Measured]],
     rows: Rows,
     metrics_of: Callable[[Trial], Sequence[Metric]],
     compared: Compared,
     effect: Floats,
+    counted: NDArray[np.int64],
 ) -> None:
-    start = 0
+    """``counted``: [2, endpoints of all trials] requests of the canary and of the baseline."""
+    start = first = 0
     for trial, one in zip(rows.trials, found, strict=True):
         weights = stratum_weights(trial)
         some = np.flatnonzero(weights > 0)
         for metric in metrics_of(trial):
             if len(some):
                 mine = some + start
-                one[metric.name] = _together(trial, metric, compared.take(mine), effect[mine], some)
+                requests = counted[:, some + first].sum(axis=1)
+                one[metric.name] = _together(trial, metric, compared.take(mine), effect[mine], some, requests)
             start += len(trial.endpoints)
+        first += len(trial.endpoints)
 
 
 def _together(
-    trial: Trial, metric: Metric, compared: Compared, effect: Floats, strata: NDArray[np.int64]
+    trial: Trial,
+    metric: Metric,
+    compared: Compared,
+    effect: Floats,
+    strata: NDArray[np.int64],
+    requests: NDArray[np.int64],
 ) -> Measured:
     least = float(metric.margin.least)
     return put_together(
@@ -86,7 +106,9 @@ def _together(
         [trial.endpoints[i] for i in strata.tolist()],
         log_threshold(trial, metric),
         Limit(1 + float(metric.margin.pct) / 100, least if metric.quantile is not None else least / 100),
+        (int(requests[0]), int(requests[1])),
         weight=float(metric.weight),
         critical=metric.critical,
         design_effect=float(effect.max()),
+        direction=Direction.INCREASE if metric.quantile is None else metric.direction,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.canary.directions import Harmful, log_e_of_quantiles
 from stream.canary.error_test import Block, ErrorEvidence
-from stream.canary.margin_maps import MarginMap
+from stream.canary.margin_maps import Allowances
 from stream.canary.quantile_test import WIDEST_SHIFT, QuantileTest
 from stream.canary.sequential import Limit, Measured
 from stream.canary.share_test import Shares, ratio_interval
@@ -19,6 +20,7 @@ from stream.canary.strata import (
     combined_log_e,
     shown_on_nearly_all,
 )
+from stream.model.analysis import Direction
 from stream.sketch.buckets import middles, ratio_of_shift
 from stream.sketch.histogram import HistogramSet
 
@@ -56,7 +58,8 @@ def compare_latencies(
     baseline: HistogramSet,
     canary: HistogramSet,
     test: QuantileTest,
-    margin: MarginMap,
+    margin: Allowances,
+    harmful: Harmful,
     log_thresholds: Floats,
 ) -> Compared:
     """Of the histograms that ``test`` was made of; thresholds, by row, of the intervals."""
@@ -68,11 +71,12 @@ def compare_latencies(
         mine = test.p == p
         places[:, mine] = [of_arm[test.rows[mine]] for of_arm in buckets]
     lower, upper = test.ratio_interval(log_thresholds)
+    worse, within = log_e_of_quantiles(test, margin, harmful)
     values = middles(places)
     # Of zero there is no ratio: a bucket counts as one step.
     return Compared(
-        test.log_e_worse(margin),
-        test.log_e_within(margin),
+        worse,
+        within,
         values[1],
         values[0],
         ratio_of_shift(places[1] - places[0]),
@@ -114,13 +118,14 @@ def compare_share(
     design_effect: Floats,
     log_thresholds: Floats,
 ) -> Compared:
-    """The canary's share of all requests with what its stage says: ``margin`` 0.2 allows ±20 % of it.
+    """The canary's share of all requests with what its stage says: ``margin`` 0.2 allows a fifth
+    more, and as much less that it would be a fifth more the other way round.
 
     A share that is too small is harm; one too large is too where it may be ``either``. All by row.
     """
     n_c, n_b = requests.n_canary / design_effect, requests.n_baseline / design_effect
     total = np.maximum(n_c + n_b, 1e-300)
-    low = share * (1 - margin)
+    low = share / (1 + margin)
     high = np.where(either, np.minimum(share * (1 + margin), _WHOLE), _WHOLE)
     shares = Shares(n_c, n_b, share, _SHARE_SHARPNESS)
     least, most = shares.interval(log_thresholds)
@@ -145,12 +150,16 @@ def put_together(
     endpoints: Sequence[str],
     log_threshold: float,
     margin: Limit,
+    requests: tuple[int, int],
     *,
     weight: float = 1.0,
     critical: bool = False,
     design_effect: float = 1.0,
+    direction: Direction = Direction.INCREASE,
 ) -> Measured:
     """One metric of one analysis: its comparisons by endpoint, and the endpoints' weights.
+
+    ``requests``: of the canary and of the baseline, as counted.
 
     The effect is that on the heaviest endpoints with nearly all of the weight, those that both arms have:
     ratios averaged on that of logarithms, each interval held to its share of α. The values are those at the
@@ -174,6 +183,7 @@ def put_together(
         log_threshold,
         canary if len(heavy) == 1 or not baseline else baseline * ratio,
         baseline,
+        requests,
         float(compared.n_canary.sum()),
         float(compared.n_baseline.sum()),
         ratio,
@@ -186,4 +196,5 @@ def put_together(
         critical,
         endpoints[alone] if blamed else None,
         design_effect,
+        direction,
     )

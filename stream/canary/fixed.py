@@ -84,13 +84,18 @@ def judge(
 _Found = tuple[MetricResult | None, Anomaly | None]
 
 
+def _numbers(canary: float, baseline: float) -> tuple[int, int, float, float]:
+    """As they are, and effective: this method takes each request as independent."""
+    return round(canary), round(baseline), float(canary), float(baseline)
+
+
 def _errors(canary: Arm, baseline: Arm) -> _Found:
     p = proportion_test(canary.errors, canary.requests, baseline.errors, baseline.requests)
     mine, theirs = canary.errors / canary.requests, baseline.errors / baseline.requests
     is_worse = p <= SIGNIFICANT and mine > theirs
     reason = f"{mine:.3%} errors against {theirs:.3%} (p = {p:.2g})"
     result = MetricResult(
-        *("error-rate", mine, theirs, float(canary.requests), float(baseline.requests)),
+        *("error-rate", mine, theirs, *_numbers(canary.requests, baseline.requests)),
         *("high" if is_worse else "pass", reason, mine / theirs if theirs else None),
         p=p,
         threshold=SIGNIFICANT,
@@ -104,7 +109,7 @@ def _latency(canary: Arm, baseline: Arm) -> _Found:
     test = rank_test(canary.latencies, baseline.latencies)
     is_worse = test.p <= SIGNIFICANT and test.superiority > 0.5
     reason = f"a request of the canary is the slower one of two in {test.superiority:.1%} (p = {test.p:.2g})"
-    numbers = float(canary.latencies.sum()), float(baseline.latencies.sum())
+    numbers = _numbers(canary.latencies.sum(), baseline.latencies.sum())
     result = MetricResult(
         *("latency", test.superiority, 0.5, *numbers, "high" if is_worse else "pass", reason),
         p=test.p,
@@ -118,7 +123,7 @@ def _tail(canary: Arm, baseline: Arm) -> _Found:
         return None, None
     ratio = canary.p99_ms / baseline.p99_ms if baseline.p99_ms else None
     reason = f"p99 {canary.p99_ms:.4g} ms against {baseline.p99_ms:.4g} ms"
-    numbers = float(canary.latencies.sum()), float(baseline.latencies.sum())
+    numbers = _numbers(canary.latencies.sum(), baseline.latencies.sum())
     is_worse = ratio is not None and ratio >= P99_WORSE
     result = MetricResult(
         *("latency-p99", canary.p99_ms, baseline.p99_ms, *numbers, "high" if is_worse else "pass", reason),

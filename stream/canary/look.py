@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream.canary.absorb import evidence_of
 from stream.canary.design_effect import SHRINKAGE_PANES, Scatter
+from stream.canary.directions import Harmful, log_e_of_quantiles
 from stream.canary.error_test import Block
 from stream.canary.evidence import (
     compare_share,
@@ -141,8 +142,8 @@ def _look_at_rates(trials: Sequence[Trial]) -> _Looked:
 
 def _look_at_latencies(trials: Sequence[Trial]) -> _Looked:
     rows = Rows.of_latencies(trials)
-    test, margin = latency_test(rows), allowances(rows)
-    return _judged(rows, lambda t: t.measures.latencies, test.log_e_worse(margin), test.log_e_within(margin))
+    worse, within = log_e_of_quantiles(latency_test(rows), allowances(rows), harmful(rows))
+    return _judged(rows, lambda t: t.measures.latencies, worse, within)
 
 
 def allowances(rows: Rows) -> Allowances:
@@ -152,6 +153,13 @@ def allowances(rows: Rows) -> Allowances:
         lambda t: [several.setdefault(_allowed(metric), len(several)) for metric in t.measures.latencies]
     )
     return Allowances.of([Allowance.of(*allowed) for allowed in several], which.astype(np.int64))
+
+
+def harmful(rows: Rows) -> Harmful:
+    """Which change is harm, of each row."""
+    return Harmful.of(
+        [m.direction for t in rows.trials for m in t.measures.latencies for _ in range(len(t.endpoints))]
+    )
 
 
 def _allowed(metric: Metric) -> tuple[float, float]:
@@ -200,5 +208,7 @@ def share_of(trial: Trial) -> Measured | None:
     )
     return put_together(
         metric.name, compared, np.ones(1), [""], threshold, Limit(1 + float(metric.margin.pct) / 100),
+        trial.requests,
         weight=float(metric.weight), critical=metric.critical, design_effect=share_effect(trial),
+        direction=Direction.EITHER if metric.direction is Direction.EITHER else Direction.DECREASE,
     )  # fmt: skip

@@ -135,6 +135,9 @@ class Allowances:
         found = np.searchsorted(self.lows, which * _APART + bucket, "right") - 1 - which * _WIDTH
         return np.asarray(np.maximum(found, 0))
 
+    def take(self, rows: Ints) -> Allowances:
+        return Allowances(self.highs, self.lows, self.which[rows])
+
 
 def _bucket(values: NDArray[np.float64]) -> Ints:
     return buckets_of(values).astype(np.int64) - ZERO

@@ -82,10 +82,11 @@ def _kayenta(trial: Trial, progress: Progress) -> Judgement:
         arms = [np.array([_or_nan(p[i][arm]) for p in trial.mark.points]) for arm in (CANARY, BASELINE)]
         found = classify(arms[0], arms[1], Rules(direction=metric.direction, is_critical=metric.critical))
         scored.append(Scored(metric.name, found.classification, found.is_critical, (metric.name,)))
+        n = [int((~np.isnan(a)).sum()) for a in arms]
         values = [float(np.nanmean(a)) if (~np.isnan(a)).any() else None for a in arms]
         results.append(
             MetricResult(
-                *(metric.name, values[0], values[1], float(len(arms[0])), float(len(arms[1]))),
+                *(metric.name, values[0], values[1], n[0], n[1], float(n[0]), float(n[1])),
                 *(found.classification.value.lower(), f"{metric.name} {found.reason}"),
                 ratio=found.effect if np.isfinite(found.effect) else None,
                 weight=float(metric.weight),

@@ -197,6 +197,13 @@ class QuantileTest:
             self.design_effect[which],
         )
 
+    def swapped(self) -> QuantileTest:
+        """With the arms exchanged: what it calls worse is a canary that is below the baseline."""
+        return QuantileTest(
+            *(self.canary, self.baseline, self.rows, self.p),
+            *(self.c_canary, self.c_baseline, self.design_effect),
+        )
+
     def shifts(self) -> Ints:
         """By how many buckets the canary's quantile is above the baseline's."""
         baseline, canary = (side.quantile_buckets() for side in self._sides())

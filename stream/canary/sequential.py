@@ -22,6 +22,7 @@ from math import exp, inf, isfinite, log
 from typing import NamedTuple
 
 from stream.canary.verdict import Interval, Judgement, MetricResult, Recommendation, Verdict
+from stream.model.analysis import Direction
 
 LARGEST_LOG_E = 690.0
 """e^690 is a number yet."""
@@ -55,6 +56,8 @@ class Measured:
     """What it must reach: ln 1/α of the metric in this stage."""
     canary: float
     baseline: float
+    requests: tuple[int, int]
+    """(canary, baseline)"""
     n_canary: float
     n_baseline: float
     """Effective numbers of requests."""
@@ -72,10 +75,14 @@ class Measured:
     worst_endpoint: str | None = None
     design_effect: float = 1.0
     """The largest of all endpoints."""
+    direction: Direction = Direction.INCREASE
+    """Which change is harm."""
 
     @property
     def limit(self) -> float:
-        """The largest ratio that is no harm, at the baseline's value."""
+        """The largest ratio that is no harm, at the baseline's value; inf if no rise is."""
+        if self.direction is Direction.DECREASE:
+            return inf
         if self.baseline <= 0:
             return inf if self.margin_floor > 0 else self.margin_ratio
         return max(self.margin_ratio, 1 + self.margin_floor / self.baseline)
@@ -87,17 +94,41 @@ class Measured:
         return Standing.WITHIN if self.within else Standing.OPEN
 
     @property
+    def lowest(self) -> float:
+        """The smallest ratio that is no harm; 0 if no fall is. The baseline is then above the canary by the
+        margin."""
+        if self.direction is Direction.INCREASE:
+            return 0.0
+        floor = self.margin_floor / self.baseline if self.baseline > 0 else 1.0
+        return max(min(1 / self.margin_ratio, 1 - floor), 0.0)
+
+    @property
     def smallest_seen(self) -> float:
-        """The smallest ratio that would have been called worse: as far above the limit as the lower end is
-        below the effect."""
+        """The smallest rise (as a ratio) that would have been called worse: as far above the limit as the
+        lower end is below the effect. Where only a fall is harm, the smallest fall. inf: none."""
+        if self.direction is Direction.DECREASE:
+            return self._smallest_fall
         if self.lower <= 0 or self.ratio <= 0 or self.limit == inf:
             return inf
         return self.limit * max(self.ratio / self.lower, 1.0)
 
     @property
+    def _smallest_fall(self) -> float:
+        if self.upper == inf or self.upper <= 0 or self.lowest <= 0:
+            return inf
+        return self.lowest * min(self.ratio / self.upper, 1.0)
+
+    @property
     def would_have_shown(self) -> bool:
-        """Whether twice the margin would have been seen."""
-        return self.smallest_seen < inf and self.smallest_seen - 1 <= TWICE * (self.limit - 1)
+        """Whether twice the margin would have been seen, in each direction that is harm."""
+        shown = True
+        if self.direction is not Direction.DECREASE:
+            rise = self.smallest_seen
+            shown = rise < inf and rise - 1 <= TWICE * (self.limit - 1)
+        if self.direction is not Direction.INCREASE:
+            fall = self._smallest_fall
+            shown = shown and 0 < fall < inf and 1 / fall - 1 <= TWICE * (1 / self.lowest - 1)
+        return shown
 
     @property
     def score(self) -> float:
@@ -106,13 +137,12 @@ class Measured:
             return 0.0
         if self.standing is Standing.WITHIN:
             return 100.0
-        if self.lower <= 0 or self.upper == inf or self.limit == inf:
+        if self.lower <= 0 or self.upper == inf or (self.limit == inf and not self.lowest):
             return 50.0
-        if self.upper <= self.limit:
-            return 100.0
-        if self.lower >= self.limit:
-            return 0.0
-        return 100 * (log(self.limit) - log(self.lower)) / (log(self.upper) - log(self.lower))
+        low, high = max(self.lower, self.lowest), min(self.upper, self.limit)
+        if low >= high:
+            return 100.0 if self.lowest <= self.lower == self.upper <= self.limit else 0.0
+        return 100 * log(high / low) / log(self.upper / self.lower)
 
     @property
     def reason(self) -> str:
@@ -123,7 +153,7 @@ class Measured:
         )
         if self.baseline > 0:  # else there is no ratio to speak of
             change += f", {_change(self.ratio)} [{_change(self.lower)}, {_change(self.upper)}]"
-            margin = _change(self.limit)
+            margin = self._margin()
         where = f", most of it on {self.worst_endpoint}" if self.worst_endpoint else ""
         match self.standing:
             case Standing.WORSE:
@@ -136,8 +166,9 @@ class Measured:
         """As all methods report it."""
         return MetricResult(
             self.name,
-            self.canary,
-            self.baseline,
+            _bounded(self.canary),
+            _bounded(self.baseline),
+            *self.requests,
             self.n_canary,
             self.n_baseline,
             self.standing.value,
@@ -147,12 +178,20 @@ class Measured:
             e=exp(min(self.log_e, LARGEST_LOG_E)),
             threshold=exp(min(self.log_threshold, LARGEST_LOG_E)),
             design_effect=self.design_effect,
-            margin_ratio=_bounded(self.limit),
+            margin_ratio=_bounded(self.lowest if self.direction is Direction.DECREASE else self.limit),
             smallest_seen=_bounded(self.smallest_seen),
             worst_endpoint=self.worst_endpoint,
             weight=self.weight,
             critical=self.critical,
         )
+
+    def _margin(self) -> str:
+        match self.direction:
+            case Direction.INCREASE:
+                return _change(self.limit)
+            case Direction.DECREASE:
+                return _change(self.lowest)
+        return f"{_change(self.lowest)} to {_change(self.limit)}"
 
     def _still_hidden(self) -> str:
         if self.smallest_seen == inf:
@@ -170,7 +209,9 @@ def _change(ratio: float) -> str:
         return "∞"
     if ratio >= 3:
         return f"×{ratio:.1f}"
-    return f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
+    pct = 100 * (ratio - 1)
+    digits = 0 if abs(pct) >= 10 or round(pct, 1) == round(pct) else 1
+    return f"{pct:+.{digits}f} %".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,15 @@ def _result(test: MismatchTest, comparison: Comparison) -> MetricResult:
     )
     ratio = Interval(low / test.most, high / test.most)
     return MetricResult(
-        *("mismatch", seen.rate, test.most, seen.n / seen.design_effect, 0.0, standing, reason),
+        "mismatch",
+        seen.rate,
+        test.most,
+        round(seen.n),
+        0,
+        seen.n / seen.design_effect,
+        0.0,
+        standing,
+        reason,
         seen.rate / test.most,
         ratio,
         design_effect=seen.design_effect,

@@ -105,6 +105,15 @@ def simultaneous_log_thresholds(log_threshold: float, weights: Floats) -> Floats
     return np.asarray(log_threshold - np.log(weights / weights.sum(axis=-1, keepdims=True)))
 
 
+def simultaneous_log_thresholds_of_groups(log_thresholds: Floats, weights: Floats, groups: Ints) -> Floats:
+    """[rows] the same of rows side by side, thresholds by group; inf for rows without weight."""
+    sizes = np.diff(groups, append=len(weights))
+    total = np.repeat(np.add.reduceat(weights, groups), sizes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.repeat(log_thresholds, sizes) - np.log(weights / total)
+    return np.where(weights > 0, needed, np.inf)
+
+
 def shown_on_nearly_all(log_e: Floats, weights: Floats, log_threshold: float) -> NDArray[np.bool_]:
     """[…] whether endpoints with at least ``NEARLY_ALL`` of the weight show it, all of them at once at α."""
     rows = np.broadcast_to(weights, log_e.shape)
@@ -119,8 +128,5 @@ def shown_on_nearly_all_of_groups(
 ) -> NDArray[np.bool_]:
     """[groups] as :func:`shown_on_nearly_all`; False where no weight was given out."""
     total = np.add.reduceat(weights, groups)
-    sizes = np.diff(groups, append=len(weights))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.repeat(log_thresholds, sizes) - np.log(weights / np.repeat(total, sizes))
-        shown = (weights > 0) & (log_e >= needed)
+    shown = log_e >= simultaneous_log_thresholds_of_groups(log_thresholds, weights, groups)
     return np.asarray((total > 0) & (np.add.reduceat(weights * shown, groups) >= NEARLY_ALL * total))

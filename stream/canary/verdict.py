@@ -40,10 +40,12 @@ class MetricResult:
     name: str
     canary: float | None
     baseline: float | None
-    n: float
-    """Requests of the canary that the metric rests on; effective ones, if they were sampled or came in
-    bursts."""
-    n_baseline: float
+    n: int
+    """Requests of the canary that the metric rests on; points of Kayenta's."""
+    n_baseline: int
+    effective_n: float
+    """The same, less what bursts and sampling take from them."""
+    effective_n_baseline: float
     classification: str
     reason: str
     ratio: float | None = None

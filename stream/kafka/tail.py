@@ -47,11 +47,12 @@ class Tail:
     ) -> None:
         self._names = {topic: name for name, topic in topics.items()}
         self._newest = newest or {}
+        self._client = {"bootstrap_servers": list(brokers), **security.options(), "group_id": None}
+        self._asking: AIOKafkaConsumer | None = None
+        """Asks where topics end, open transactions included, and reads nothing."""
         self._consumer = AIOKafkaConsumer(
             *self._names,
-            bootstrap_servers=list(brokers),
-            **security.options(),
-            group_id=None,
+            **self._client,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -68,6 +69,8 @@ class Tail:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._consumer.stop()
+        if self._asking is not None:
+            await self._asking.stop()
 
     async def read(self, wait_s: float) -> list[Signal]:
         """The next signals, each topic's partition in order; none if nothing comes within ``wait_s``."""
@@ -79,9 +82,13 @@ class Tail:
 
     async def up_to_now(self) -> AsyncIterator[list[Signal]]:
         """What was committed by now and has not been read; of topics in ``newest`` what is left out is left
-        out for good."""
+        out for good.
+
+        Transactions that are open now are waited for: one is committed a while before the markers are written
+        that let readers see it.
+        """
         try:
-            ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+            ends = await self._ends()
             for tp, end in ends.items():
                 first = end - self._newest.get(self._names[tp.topic], end)
                 if await self._consumer.position(tp) < first:
@@ -93,6 +100,18 @@ class Tail:
                 )
         except KafkaError as error:
             raise TailError(f"cannot read the signals: {error!r}") from error
+
+    async def _ends(self) -> dict[Any, int]:
+        if self._asking is None:
+            asking = AIOKafkaConsumer(**self._client, isolation_level="read_uncommitted")
+            try:
+                await asking.start()
+            except KafkaError:
+                await asking.stop()
+                raise
+            self._asking = asking
+        found: dict[Any, int] = await self._asking.end_offsets(list(self._consumer.assignment()))
+        return found
 
     def _signals(self, found: Mapping[Any, Sequence[Any]]) -> list[Signal]:
         return [

@@ -14,6 +14,8 @@ from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, Name, Rule
 from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
 
 MAX_LINKS = 20
+MAX_PLANNED_MS = 366 * 86_400_000
+"""So far ahead a change may be planned; a deploy event tells of what has happened."""
 State = Literal["started", "stage", "promoted", "rolled_back", "finished"]
 _Short = Annotated[str, Meta(max_length=200)]
 _Percent = Annotated[float, Meta(gt=0, le=100)]
@@ -77,13 +79,13 @@ def read_deploy(value: bytes | None, timestamp_ms: int | None) -> DeployEvent:
     )
 
 
-def _at_ms(at: int | str | None, timestamp_ms: int | None) -> int:
+def _at_ms(at: int | str | None, timestamp_ms: int | None, most_ahead_ms: int = MAX_AHEAD_MS) -> int:
     at_ms = time_ms(at, "at")
     if at_ms == ABSENT_TS:
         if timestamp_ms is None:
             raise RecordError(MISSING_FIELD, "at: required in a file, found none")
         return timestamp_ms
-    if timestamp_ms is not None and timestamp_ms >= 0 and at_ms > timestamp_ms + MAX_AHEAD_MS:
+    if timestamp_ms is not None and timestamp_ms >= 0 and at_ms > timestamp_ms + most_ahead_ms:
         by_ms = at_ms - timestamp_ms
         raise RecordError(
             FUTURE_TIMESTAMP, f"at: {at_ms} is {by_ms} ms ahead of the record's timestamp {timestamp_ms}"
@@ -120,7 +122,8 @@ _CHANGE = Form(_Change, CHANGE_RULES, ("change", "kind"))
 
 
 def read_change(value: bytes | None, timestamp_ms: int | None) -> ChangeEvent:
-    """The change event of one record; as :func:`read_deploy`. One of service and resource is given."""
+    """The change event of one record; as :func:`read_deploy`, but that it may be planned up to a year ahead.
+    One of service and resource is given."""
     read = read_record(value, _CHANGE)
     if (read.service is None) == (read.resource is None):
         found = "none" if read.service is None else "both"
@@ -131,7 +134,7 @@ def read_change(value: bytes | None, timestamp_ms: int | None) -> ChangeEvent:
         read.service,
         read.resource,
         read.kind,
-        _at_ms(read.at, timestamp_ms),
+        _at_ms(read.at, timestamp_ms, MAX_PLANNED_MS),
         read.version or None,
         read.by or None,
         tuple(read.links or ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -171,6 +172,22 @@ def test_another_worker_knows_what_was_judged_and_repeats_nothing(play: Any) -> 
     play(story)
 
 
+def test_changed_files_count_from_the_next_change_on(play: Any) -> None:
+    async def story(stage: Stage) -> None:
+        worker = stage.worker()
+        await stage.write("slo-budgets", budget(1, 90.0))
+        await worker.on_change(change("1", 1))
+        await worker.use(replace(RULES, graphs=()))
+        await worker.on_change(change("2", 1))
+        await worker.stop()
+        first, second = sorted(await stage.impacts(), key=lambda impact: str(impact["change"]))
+        assert [one["service"] for one in first["affected"]] == ["payment", "web"]
+        assert [one["service"] for one in second["affected"]] == ["payment"]
+        assert len(second["slo_impact"]) == 1
+
+    play(story)
+
+
 def test_nothing_is_read_until_a_change_comes(play: Any) -> None:
     async def story(stage: Stage) -> None:
         worker = stage.worker()
@@ -178,6 +195,26 @@ def test_nothing_is_read_until_a_change_comes(play: Any) -> None:
         assert stage.tails == 0
 
     play(story)
+
+
+def test_what_is_about_to_be_committed_is_waited_for(broker: str, prefix: str) -> None:
+    async def story() -> None:
+        async with asyncio.timeout(LIMIT_S), Stage(broker, prefix) as stage:
+            names = {name: stage.topics[name] for name in TOPICS}
+            async with Tail([broker], names) as tail:
+                assert [signals async for signals in tail.up_to_now()] == []
+                await stage.producer.begin_transaction()
+                value = orjson.dumps(budget(1, 50.0))
+                await stage.producer.send_and_wait(stage.topics["slo-budgets"], value, key=b"shop/payment")
+                reading = aiter(tail.up_to_now())
+                first = asyncio.ensure_future(anext(reading))
+                done, _ = await asyncio.wait([first], timeout=5.0)
+                assert not done or first.result() == []  # there is something to wait for
+                await stage.producer.commit_transaction()
+                read = await first + [signal async for signals in reading for signal in signals]
+                assert [signal.record for signal in read] == [budget(1, 50.0)]
+
+    asyncio.run(story())
 
 
 def test_of_the_budgets_only_the_newest_are_read(broker: str, prefix: str) -> None:

@@ -21,6 +21,7 @@ from stream.canary.strata import (
     shown_on_nearly_all,
     shown_on_nearly_all_of_groups,
     simultaneous_log_thresholds,
+    simultaneous_log_thresholds_of_groups,
 )
 
 Floats = NDArray[np.float64]
@@ -138,6 +139,13 @@ def test_of_several_analyses_at_once_each_has_its_own(analyses: list[list[tuple[
     shown = shown_on_nearly_all_of_groups(*together, thresholds)
     each = zip(log_e, weights, thresholds, strict=True)
     assert shown.tolist() == [bool(shown_on_nearly_all(e, w, t)) for e, w, t in each]
+
+
+def test_thresholds_of_intervals_of_several_analyses_are_those_of_each() -> None:
+    weights, groups = np.array([0.6, 0.2, 0.5, 0.0]), np.array([0, 2])
+    found = simultaneous_log_thresholds_of_groups(np.log([20, 80]), weights, groups)
+    np.testing.assert_allclose(found[:2], simultaneous_log_thresholds(log(20), weights[:2]))
+    assert found[2:].tolist() == [pytest.approx(log(80)), np.inf]
 
 
 def test_endpoints_without_weight_say_nothing_yet() -> None:

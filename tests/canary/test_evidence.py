@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.canary.design_effect import Scatter
+from stream.canary.directions import Harmful
 from stream.canary.error_test import Block, ErrorEvidence, RateMargin
 from stream.canary.evidence import (
     compare_errors,
@@ -20,13 +21,20 @@ from stream.canary.margin_maps import Allowance, Allowances
 from stream.canary.quantile_test import Arm, QuantileTest
 from stream.canary.sequential import Limit, Measured, Standing
 from stream.canary.strata import simultaneous_log_thresholds
+from stream.model.analysis import Direction
 from stream.sketch import HistogramSet
 
 Floats = NDArray[np.float64]
 THRESHOLD = log(80)
 
 
-def latencies(baseline: list[Floats], canary: list[Floats], p: float, weights: Floats) -> Measured:
+def latencies(
+    baseline: list[Floats],
+    canary: list[Floats],
+    p: float,
+    weights: Floats,
+    direction: Direction = Direction.INCREASE,
+) -> Measured:
     rows = np.arange(len(baseline))
     sets = [
         HistogramSet.from_values(np.repeat(rows, [len(one) for one in arm]), np.concatenate(arm))
@@ -35,11 +43,14 @@ def latencies(baseline: list[Floats], canary: list[Floats], p: float, weights: F
     each = np.ones(len(rows))
     test = QuantileTest(Arm.of(sets[0]), Arm.of(sets[1]), rows, p * each, 900 * each, 90 * each, each)
     margin = Allowances.of([Allowance.of(1.15, 5.0)], np.zeros(len(rows), np.int64))
+    harmful = Harmful.of([direction] * len(rows))
     compared = compare_latencies(
-        sets[0], sets[1], test, margin, simultaneous_log_thresholds(THRESHOLD, weights)
+        sets[0], sets[1], test, margin, harmful, simultaneous_log_thresholds(THRESHOLD, weights)
     )
     names = [f"/{row}" for row in rows]
-    return put_together("latency-p99", compared, weights, names, THRESHOLD, Limit(1.15, 5.0))
+    return put_together(
+        "latency-p99", compared, weights, names, THRESHOLD, Limit(1.15, 5.0), (9, 99), direction=direction
+    )
 
 
 def drawn(seed: int, n: int, median: float = 40.0) -> Floats:
@@ -55,6 +66,22 @@ def test_one_endpoint_is_compared_with_itself() -> None:
     same = latencies([drawn(1, 50_000)], [drawn(2, 20_000)], 0.9, np.array([0.9]))
     assert same.standing is Standing.WITHIN
     assert same.lower < 1 < same.upper < 1.15
+
+
+def test_a_fall_is_harm_only_where_the_analysis_says_so() -> None:
+    slow, fast = [drawn(1, 50_000)], [0.6 * drawn(2, 20_000)]
+    up, down, either = (latencies(slow, fast, 0.9, np.array([0.9]), d) for d in Direction)
+    assert (up.standing, down.standing, either.standing) == (Standing.WITHIN, Standing.WORSE, Standing.WORSE)
+    assert down.log_e - either.log_e == pytest.approx(log(2), abs=1e-3)
+    assert "beyond the margin of −13 % to +15 %" in either.reason
+    assert (down.score, up.score) == (0, 100)
+    harmed = latencies(fast, slow, 0.9, np.array([0.9]), Direction.DECREASE)
+    assert harmed.standing is Standing.WITHIN
+    alike = latencies(slow, [drawn(2, 20_000)], 0.9, np.array([0.9]), Direction.EITHER)
+    assert alike.standing is Standing.WITHIN
+    few = latencies(slow, [drawn(2, 300)], 0.9, np.array([0.9]), Direction.EITHER)
+    assert few.standing is Standing.OPEN
+    assert 0 < few.score <= 100
 
 
 def test_another_mix_of_endpoints_is_no_harm() -> None:
@@ -82,7 +109,7 @@ def errors(blocks: list[tuple[int, int, int, int]], effect: float = 1.0) -> Meas
     for block in blocks:
         evidence = evidence.add(Block(*(np.array([float(x)]) for x in block)))
     compared = compare_errors(evidence, np.array([effect]), np.array([THRESHOLD]))
-    return put_together("error-rate", compared, np.array([0.9]), ["/"], THRESHOLD, margin)
+    return put_together("error-rate", compared, np.array([0.9]), ["/"], THRESHOLD, margin, (9, 99))
 
 
 def test_errors_have_rates_a_ratio_and_an_interval() -> None:
@@ -110,7 +137,7 @@ def test_no_errors_at_all_are_within_only_once_there_are_enough_requests() -> No
 
 def test_a_canary_that_gets_too_little_traffic_is_found() -> None:
     """Rows of several analyses at once, each with its own margin."""
-    canary = np.array([3000.0, 5000, 8000, 8000, 3000])
+    canary = np.array([3000.0, 5000, 8000, 8000, 3500])
     none, each = np.zeros(5), np.ones(5)
     found = compare_share(
         Block(canary, none, 95_000 * each, none),
@@ -149,7 +176,7 @@ def two_endpoints(*counts: tuple[float, float, float, float]) -> Measured:
     thresholds = simultaneous_log_thresholds(THRESHOLD, weights)
     compared = compare_errors(evidence, np.ones(len(counts)), thresholds)
     names = [f"/{i}" for i in range(len(counts))]
-    return put_together("error-rate", compared, weights, names, THRESHOLD, Limit(1.25, 0.001))
+    return put_together("error-rate", compared, weights, names, THRESHOLD, Limit(1.25, 0.001), (9, 99))
 
 
 def test_an_endpoint_that_the_canary_does_not_get_is_no_part_of_the_effect() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from math import inf, log
 
 import pytest
 
 from stream.canary.sequential import Measured, Progress, Standing, judge, p_value
-from stream.canary.verdict import Verdict
+from stream.canary.verdict import Interval, Recommendation, Verdict
 
 P99 = Measured(
     "latency-p99",
@@ -16,6 +17,7 @@ P99 = Measured(
     log(80),
     118.0,
     100.0,
+    (6_300, 50_500),
     6e3,
     5e4,
     1.02,
@@ -51,10 +53,7 @@ def test_every_metric_within_its_margin_passes_once_the_shortest_duration_is_ove
 def test_one_worse_metric_fails_at_once() -> None:
     said = judge([P99, worse(ERRORS)], replace(HALFWAY, elapsed_s=60))
     assert (said.verdict, said.final) == (Verdict.FAIL, True)
-    assert (
-        said.reason
-        == "error-rate 0.01 against 0.01, +40.0 % [+20.0 %, +70.0 %]: beyond the margin of +50.0 %"
-    )
+    assert said.reason == "error-rate 0.01 against 0.01, +40 % [+20 %, +70 %]: beyond the margin of +50 %"
 
 
 def test_while_a_metric_is_open_nothing_is_said() -> None:
@@ -66,7 +65,7 @@ def test_at_the_end_no_harm_passes_only_if_twice_the_margin_would_have_been_seen
     assert judge([unclear(P99)], OVER).verdict is Verdict.PASS
     said = judge([blind(P99)], OVER)
     assert (said.verdict, said.final) == (Verdict.MARGINAL, True)
-    assert "harm from +101.3 % would have been seen" in said.reason
+    assert "harm from +101 % would have been seen" in said.reason
 
 
 def test_too_little_data_is_never_a_pass() -> None:
@@ -106,3 +105,37 @@ def test_the_score_is_how_much_of_each_interval_lies_within_by_weight() -> None:
 def test_an_e_value_is_a_p_value() -> None:
     assert p_value(log(40)) == pytest.approx(0.025)
     assert p_value(-3.0) == 1
+
+
+def test_every_number_of_a_metric_is_one_or_none() -> None:
+    """Records are JSON, which has no infinity."""
+    wide = replace(P99, ratio=inf, lower=0.0, upper=inf, log_e=1e6, baseline=0.0, within=False)
+    found = judge([wide], HALFWAY).metrics[0]
+    assert (found.ratio, found.interval, found.smallest_seen) == (None, Interval(None, None), None)
+    json.dumps(asdict(found), allow_nan=False)
+
+
+def test_a_metric_says_how_many_requests_it_rests_on_and_what_they_are_worth() -> None:
+    found = judge([replace(P99, design_effect=1.05)], HALFWAY).metrics[0]
+    assert (found.n, found.n_baseline, found.design_effect) == (6_300, 50_500, 1.05)
+    assert (found.effective_n, found.effective_n_baseline) == (6e3, 5e4)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "progress", "verdict", "recommendation"),
+    [
+        ([P99], HALFWAY, Verdict.PASS, Recommendation.PROMOTE),
+        ([worse(P99)], HALFWAY, Verdict.FAIL, Recommendation.ROLLBACK),
+        ([unclear(P99)], HALFWAY, Verdict.INCONCLUSIVE, Recommendation.CONTINUE),
+        ([blind(P99)], OVER, Verdict.MARGINAL, Recommendation.PAUSE),
+        ([P99], replace(HALFWAY, n_canary=5), Verdict.INCONCLUSIVE, Recommendation.CONTINUE),
+        ([P99], replace(OVER, n_canary=5), Verdict.INCONCLUSIVE, Recommendation.PAUSE),
+        ([], replace(HALFWAY, n_canary=0), Verdict.NODATA, Recommendation.CONTINUE),
+        ([], replace(OVER, n_canary=0), Verdict.NODATA, Recommendation.PAUSE),
+    ],
+)
+def test_each_verdict_has_its_advice(
+    metrics: list[Measured], progress: Progress, verdict: Verdict, recommendation: Recommendation
+) -> None:
+    said = judge(metrics, progress)
+    assert (said.verdict, said.recommendation) == (verdict, recommendation)
