@@ -1,8 +1,8 @@
-"""What happens in the shop: releases, what is wrong with them, their ends; and a hiccup that is not worth an alert.
+"""What happens in the shop: releases, what is wrong with them, how they end; and a hiccup not worth an alert.
 
-- ``search`` has a canary whose tail is slow: a few of its requests take ten times as long. Its errors, its median
-  and the service's SLOs stay well. The analysis says fail.
-- ``payment`` rolls out step by step, without an analysis, and begins to fail: a case for alerts and the budget.
+- ``search`` has a canary whose tail is slow: a few of its requests take ten times as long. Its errors, its
+  median and the service's SLOs stay well. The analysis says fail.
+- ``payment`` rolls out step by step, without an analysis, and begins to fail: a case for alerts and budget.
 - ``catalogue`` has a canary that is as good as the version before it. The analysis says pass.
 
 Everything happens at a fixed time of the story except the ends of releases, which whoever listens to the
@@ -109,7 +109,7 @@ PLANS = {
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A service's release at one moment: ``version`` has ``share`` of the requests, ``serving`` the others."""
+    """A service's release at one moment: ``version`` has ``share`` of the requests, ``serving`` the rest."""
 
     service: str
     route: str | None
@@ -129,7 +129,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Times are epoch milliseconds; ``ends`` are the (service, turn, time) of signals that were listened to."""
+    """Times are epoch milliseconds; ``ends``: (service, turn, time) of signals that were listened to."""
 
     start_ms: int
     ends: tuple[tuple[str, int, int], ...] = ()
@@ -173,7 +173,11 @@ class Story:
             if plan.fault:
                 told.append((self.fault_ms(service, until_ms), f"{name} {plan.fault}"))
             serves = self.previous(service, until_ms)
-            ending = "answers all requests" if plan.is_promoted else f"is taken back, {serves} answers all requests"
+            ending = (
+                "answers all requests"
+                if plan.is_promoted
+                else f"is taken back, {serves} answers all requests"
+            )
             told.append((self.end_ms(service, until_ms), f"{name} {ending}"))
         found = [(ms, line) for ms, line in told if from_ms <= ms < until_ms]
         return sorted(found, key=lambda one: one[0])

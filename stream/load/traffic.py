@@ -102,7 +102,7 @@ class Shop:
         return Chunk(events, by_service, deploys)
 
     def end_release(self, service: str, at_ms: int) -> int:
-        """End the service's release at ``at_ms``, or as soon as what was told already allows; returns when."""
+        """End the service's release at ``at_ms``, or as soon as what was told allows; returns when."""
         earliest_ms = max(at_ms, self._told_until_ms)
         whole_ms = -(-earliest_ms // _SECOND_MS) * _SECOND_MS
         self.story = self.story.ended(service, whole_ms)
@@ -173,7 +173,9 @@ def _lanes_of(endpoint: Endpoint, version: str, track: str, part: float, fault: 
     """One lane; two if a fault slows only a part of the requests down."""
     where = endpoint.service, endpoint.method, endpoint.route
     if fault is None or (fault.service, fault.method, fault.route) != where:
-        return [Lane(endpoint, version, track, endpoint.share * part, endpoint.median_ms, endpoint.error_share)]
+        return [
+            Lane(endpoint, version, track, endpoint.share * part, endpoint.median_ms, endpoint.error_share)
+        ]
     error_share = endpoint.error_share + fault.error_share
     paces = ((fault.slow_share, fault.slowdown), (1 - fault.slow_share, 1.0))
     return [
