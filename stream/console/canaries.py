@@ -26,20 +26,17 @@ def verdict_line(verdict: Record) -> str:
             worse = [effect(one) for one in verdict["metrics"] if one["classification"] == "worse"]
             return f"{release} failed its canary: {', '.join(worse) or verdict['reason']}"
         case "pass":
-            return f"{release} passed its canary: {verdict['reason']}"
+            return f"{release} passed its canary: no metric is worse"
     return f"{release} is undecided ({verdict['verdict']}): somebody has to look"
 
 
 def verdict_details(verdict: Record) -> list[str]:
     """What a verdict rests on."""
-    lines = []
-    if verdict["verdict"] in ("fail", "pass"):
-        lines += [_against(one) for one in verdict["metrics"] if one["classification"] == "worse"]
-        others = [effect(one) for one in verdict["metrics"] if one["classification"] != "worse"]
-        not_worse = "not worse: " if lines else ""
-        lines += [f"{not_worse}{', '.join(others)}"] if others else []
-    else:
-        lines.append(verdict["reason"])
+    worse = [one for one in verdict["metrics"] if one["classification"] == "worse"]
+    lines = [_against(one) for one in worse] or [verdict["reason"]]
+    others = ", ".join(effect(one) for one in verdict["metrics"] if one["classification"] != "worse")
+    if others:
+        lines.append(f"not worse: {others}" if worse else others)
     requests = text.count(verdict["requests"]["canary"])
     return [*lines, f"after {text.duration(judged_s(verdict))} and {requests} requests of the canary"]
 

@@ -107,14 +107,15 @@ def _header(progress: Progress, board: Board, width: int, glyphs: Glyphs) -> Ren
 def _essentials(board: Board, glyphs: Glyphs) -> RenderableType:
     """What must not be missed, in one line: what fires, what is frozen, and what is on trial."""
     firing = sum(len(row.firing) for row in board.objectives.values())
-    frozen = [row for row in board.services.values() if row.frozen_since_ms is not None]
-    line = Text(no_wrap=True, overflow="ellipsis")
+    frozen = [row.name for row in board.services.values() if row.frozen_since_ms is not None]
+    parts = []
     if firing:
-        line.append(f"{glyphs.marks['firing']} {firing} FIRING  ", "bold red")
+        parts.append((f"{glyphs.marks['firing']} {firing} FIRING", "bold red"))
     if frozen:
-        line.append(f"{glyphs.marks['frozen']} FROZEN {', '.join(row.name for row in frozen)}  ", "bold cyan")
-    if trials := board.on_trial:
-        line.append(f"{glyphs.marks['trial']} ON TRIAL {', '.join(trials)}", "yellow")
+        parts.append((f"{glyphs.marks['frozen']} FROZEN {', '.join(frozen)}", "bold cyan"))
+    if board.on_trial:
+        parts.append((f"{glyphs.marks['trial']} ON TRIAL {', '.join(board.on_trial)}", "yellow"))
+    line = Text("  ", no_wrap=True, overflow="ellipsis").join(Text(part, style) for part, style in parts)
     return Padding(line if line else Text("nothing fires, nothing is frozen", "dim"), (0, 1))
 
 
