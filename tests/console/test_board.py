@@ -169,7 +169,9 @@ def test_a_failed_canary_is_told_with_what_is_worse_by_how_much_and_where() -> N
 def test_a_canary_that_passed_or_stays_open_says_why() -> None:
     within = [metric("latency-p95", "within", ratio=0.98, interval=[None, 1.04]), errors()]
     passed = verdict(of="pass", service="catalogue", metrics=within)
-    shown = board(("canary-verdicts", passed), ("canary-verdicts", verdict(of="marginal")))
+    shown = board(
+        ("canary-verdicts", passed), ("canary-verdicts", verdict(of="marginal", metrics=[errors()]))
+    )
     first, second = shown.happenings
     assert (first.kind, second.kind) == (Kind.PASSED, Kind.PAUSED)
     assert first.text == "catalogue 1.9.0 passed its canary: no metric is worse"
