@@ -246,7 +246,9 @@ class Worker:
             if not stop.is_set():
                 self.sender.check()
                 consumer = self.app.consumer
-                work = {**_delivery(consumer), **self.ingest.work(consumer), **self.windows.work(consumer)}
+                work = _delivery(consumer)
+                for agent in (self.ingest, self.notices, self.windows):
+                    work |= agent.work(consumer)
                 watchdog.check(work, time.monotonic())
 
     async def _watch_contact(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from workers import WorkerProcess
 
+from schemas import faults
 from stream.kafka.tail import Tail
 from stream.kafka.topics import Admin, declare_topics
 from stream.replay import replay
@@ -143,6 +144,7 @@ def test_each_deploy_event_counts_once_and_live_equals_replay(
         expected = [json.loads(line) for line in (tmp_path / "out" / f"{name}.ndjson").open()]
         last = max(record["evaluated_at"] for record in live[name]) if live[name] else ""
         assert live[name] == [record for record in expected if record["evaluated_at"] <= last], name
+        assert all(faults(name, record) == [] for record in live[name])
     stages = live["rollout-status"][-1]["stages"]
     assert [stage["percent"] for stage in stages] == [20.0, 50.0]
     assert [letter["error"] for letter in live["dead-letters"]] == ["missing_field"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from math import erf, log, sqrt
 
 import numpy as np
@@ -18,7 +18,8 @@ LOWEST = -2 * PER_OCTAVE
 """A quarter of a millisecond and less."""
 HIGHEST = 14 * PER_OCTAVE
 """Above 16 seconds."""
-_MANY = 100
+PARTS = 1 << 18
+_MANY = 1000
 """Requests of a row: from here on it is quicker to draw buckets than requests."""
 BUCKETS = np.arange(LOWEST, HIGHEST + 1)
 
@@ -65,37 +66,43 @@ def stretched(below: Below, factor: float, start: float, full: float) -> Below:
 
 @dataclass(frozen=True, eq=False)
 class Latencies:
-    """Shares of BUCKETS; the first and last hold all that is below and above."""
+    """Shares of BUCKETS, in whole parts of ``PARTS``; the first and last hold all that is below and above."""
 
-    shares: Floats
+    parts: NDArray[np.int64]
 
     @classmethod
     def of(cls, below: Below) -> Latencies:
         sums = below(upper_edges(BUCKETS))
         sums[-1] = 1.0
-        return cls(np.maximum(np.diff(sums, prepend=0.0), 0))
+        return cls(np.maximum(np.diff(np.rint(sums * PARTS).astype(np.int64), prepend=0), 0))
+
+    @property
+    def shares(self) -> Floats:
+        return self.parts / PARTS
 
     def moved(self, shift: int) -> Latencies:
         """Slower by so many buckets."""
-        if not shift:
-            return self
-        shares = np.zeros_like(self.shares)
-        np.add.at(shares, np.clip(np.arange(len(shares)) + shift, 0, len(shares) - 1), self.shares)
-        return Latencies(shares)
+        return _moved(self, shift) if shift else self
 
     def draw(self, rng: np.random.Generator, n: NDArray[np.int64]) -> NDArray[np.int32]:
         """[len(n), BUCKETS] counts of n requests each."""
         if n.mean() > _MANY:
-            return rng.multinomial(n, self.shares / self.shares.sum()).astype(np.int32)
-        rows = np.repeat(np.arange(len(n)) * len(self.shares), n)
-        found = np.searchsorted(self._sums, rng.random(len(rows)), "right")
-        rows += np.minimum(found, len(self.shares) - 1)
-        counts = np.bincount(rows, minlength=len(n) * len(self.shares))
+            return rng.multinomial(n, self.shares).astype(np.int32)
+        rows = np.repeat(np.arange(len(n)) * len(BUCKETS), n)
+        rows += self._bucket_of_part[rng.integers(PARTS, size=len(rows), dtype=np.uint32)]
+        counts = np.bincount(rows, minlength=len(n) * len(BUCKETS))
         return counts.astype(np.int32).reshape(len(n), -1)
 
     @cached_property
-    def _sums(self) -> Floats:
-        return np.cumsum(self.shares)
+    def _bucket_of_part(self) -> NDArray[np.int16]:
+        return np.repeat(np.arange(len(BUCKETS), dtype=np.int16), self.parts)
+
+
+@lru_cache(maxsize=128)
+def _moved(latencies: Latencies, shift: int) -> Latencies:
+    parts = np.zeros_like(latencies.parts)
+    np.add.at(parts, np.clip(np.arange(len(parts)) + shift, 0, len(parts) - 1), latencies.parts)
+    return Latencies(parts)
 
 
 @cache

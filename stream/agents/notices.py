@@ -17,6 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from stream.agents.rules import Rules
+from stream.agents.watchdog import Work
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender
@@ -42,6 +43,8 @@ class Reader:
     tp: TP
     generation: int
     run: int
+    end: int
+    """Everything below this offset is where it belongs."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -75,12 +78,21 @@ class Notices:
             committed = await consumer.committed_offset(tp)
             known = committed is not None and begin[tp] <= committed.offset <= end[tp]
             offset = committed.offset if known else begin[tp]
-            self.readers[tp] = Reader(tp, generation, await consumer.seek_offset(tp, offset))
+            self.readers[tp] = Reader(tp, generation, await consumer.seek_offset(tp, offset), offset)
 
     def give_up(self, tps: list[TP]) -> None:
         """What was not committed is read again by the next reader, and known as a repeat."""
         for tp in tps:
             self.readers.pop(tp, None)
+            self.stats.lag.pop((tp.topic, tp.partition), None)
+
+    def work(self, consumer: Any) -> dict[str, Work]:
+        """How far each partition has come, for the watchdog."""
+        return {
+            f"{tp.topic}[{tp.partition}]": Work(reader.end, progress.stable_offset)
+            for tp, reader in self.readers.items()
+            if (progress := consumer.progress(tp)) is not None
+        }
 
     async def process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
         reader = self.readers.get(tp)
@@ -96,6 +108,8 @@ class Notices:
                 )
             ]
             await asyncio.gather(*(one for one in sent if one is not None))
+            reader.end = batch.end
+            self.stats.lag[tp.topic, tp.partition] = batch.high_water - batch.end
             try:
                 await consumer.commit_offset(tp, batch.end, generation=reader.generation)
             except StaleGenerationError as error:

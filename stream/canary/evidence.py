@@ -17,8 +17,8 @@ from stream.canary.share_test import Shares, ratio_interval
 from stream.canary.strata import (
     NEARLY_ALL,
     combined_effect,
-    combined_log_e,
-    shown_on_nearly_all,
+    combined_log_e_of_groups,
+    shown_on_nearly_all_of_groups,
 )
 from stream.model.analysis import Direction
 from stream.sketch.buckets import middles, ratio_of_shift
@@ -32,6 +32,8 @@ _SHARPNESS = 10.0
 _SHARE_SHARPNESS = 500.0
 """Of the throughput share: best at changes of about a tenth."""
 _WHOLE = 1 - 1e-9
+_ALONE = np.zeros(1, np.int64)
+"""Where the rows of a single metric begin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,16 +172,19 @@ def put_together(
     heavy = order[: int(np.searchsorted(sums, NEARLY_ALL * sums[-1])) + 1]
     in_both = heavy[(compared.n_canary[heavy] > 0) & (compared.n_baseline[heavy] > 0)]
     heavy = in_both if len(in_both) else heavy
-    some, shares = compared.take(heavy), weights[heavy]
+    shares = weights[heavy]
+    effects = np.stack((compared.ratio[heavy], compared.lower[heavy], compared.upper[heavy]))
     with np.errstate(divide="ignore"):
-        logs = [np.log(column) for column in (some.ratio, some.lower, some.upper)]
-    ratio, lower, upper = (float(np.exp(combined_effect(column, shares))) for column in logs)
-    baseline, canary = combined_effect(some.baseline, shares), combined_effect(some.canary, shares)
-    alone = int(np.argmax(compared.log_e_worse + np.log(weights)))
-    blamed = len(endpoints) > 1 and compared.log_e_worse[alone] + np.log(weights[alone]) >= log_threshold
+        ratio, lower, upper = np.exp(combined_effect(np.log(effects), shares)).tolist()
+    values = np.stack((compared.baseline[heavy], compared.canary[heavy]))
+    baseline, canary = combined_effect(values, shares).tolist()
+    of_each = compared.log_e_worse + np.log(weights)
+    alone = int(of_each.argmax())
+    blamed = len(endpoints) > 1 and of_each[alone] >= log_threshold
+    threshold = np.array([log_threshold])
     return Measured(
         name,
-        float(combined_log_e(compared.log_e_worse, weights)),
+        float(combined_log_e_of_groups(compared.log_e_worse, weights, _ALONE)[0]),
         log_threshold,
         canary if len(heavy) == 1 or not baseline else baseline * ratio,
         baseline,
@@ -189,7 +194,7 @@ def put_together(
         ratio,
         lower,
         upper,
-        bool(shown_on_nearly_all(compared.log_e_within, weights, log_threshold)),
+        bool(shown_on_nearly_all_of_groups(compared.log_e_within, weights, _ALONE, threshold)[0]),
         margin.ratio,
         margin.floor,
         weight,

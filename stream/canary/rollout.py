@@ -132,6 +132,7 @@ class Rollout(Course):
     def _next_stage(self, event: DeployEvent, tick_s: int) -> None:
         assert event.stage_pct is not None, "the decoder refuses it"
         assert self.stage is not None
+        assert self.release is not None
         percent, now = float(event.stage_pct), self.stage.percent
         if percent == now and self.running is not None:
             self._tell(f"{_named(event)} is at {percent:g} % already: ignored")
@@ -139,12 +140,15 @@ class Rollout(Course):
         if now is not None and percent < now:
             self._tell(f"{_named(event)} goes back from {now:g} % to {percent:g} %: it is judged anew")
         self._begin_stage(percent, tick_s)
+        self.release = replace(self.release, reason=f"{event.deployment} is at {percent:g} %")
 
     def _promote(self, event: DeployEvent, tick_s: int) -> None:
         """What a stage at 100 % has shown already is not asked again."""
         assert self.stage is not None
+        assert self.release is not None
+        self.release = replace(self.release, reason=f"{event.deployment} was promoted")
         if self.stage.full and self.phase is Phase.PASSED:
-            self._close(Phase.FINISHED, f"{event.deployment} was promoted", tick_s)
+            self._close(Phase.FINISHED, self.release.reason, tick_s)
         elif self.stage.full and self.running is not None:
             self.phase = Phase.PROMOTED
         else:

@@ -85,7 +85,7 @@ class TrialRecord(Record, frozen=True):
     been decided without."""
 
     metrics: list[str]
-    """Names of rates, then of latencies, as the columns below go by them."""
+    """Rates, then latencies, as the columns below go by them, with what they are held to."""
     stage: int
     percent: float | None
     baseline: str | None
@@ -166,7 +166,7 @@ def restore_mark(trial: Trial, record: MarkRecord) -> None:
 
 
 def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Trial | None:
-    """None when the analysis looks at other metrics by now: what it had seen says nothing of them.
+    """None when the analysis looks at other metrics or margins by now: what it had seen says nothing of them.
 
     Raises ValueError on a record that cannot be read.
     """
@@ -195,9 +195,12 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
 
 
 def _names(measures: Measures) -> list[str]:
-    """What the columns of a record go by: metrics, and the SLOs' columns."""
-    columns = [f"{slo.name}|{slo.column}" for slo in measures.slos]
-    return [*(m.name for m in (*measures.rates, *measures.latencies)), *columns]
+    """What the columns of a record go by: metrics with what they are held to, and the SLOs' columns."""
+    metrics = [
+        f"{m.name}|{m.direction.value}|{m.margin.pct.normalize()}|{m.margin.least.normalize()}"
+        for m in (*measures.rates, *measures.latencies)
+    ]
+    return [*metrics, *(f"{slo.name}|{slo.column}" for slo in measures.slos)]
 
 
 def _floats(data: bytes, *shape: int) -> NDArray[np.float64]:

@@ -95,9 +95,9 @@ def combined_log_e_of_groups(log_e: Floats, weights: Floats, groups: Ints) -> Fl
     return np.asarray(np.logaddexp(each, together + log(TOGETHER)))
 
 
-def combined_effect(effects: Floats, weights: Floats) -> float:
-    """Average of ratios' logarithms, or of differences."""
-    return float(np.average(effects, weights=weights))
+def combined_effect(effects: Floats, weights: Floats) -> Floats:
+    """[…] average of ratios' logarithms, or of differences, of […, strata]."""
+    return np.asarray((effects * (weights / weights.sum())).sum(axis=-1))
 
 
 def simultaneous_log_thresholds(log_threshold: float, weights: Floats) -> Floats:

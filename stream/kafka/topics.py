@@ -232,7 +232,8 @@ class Admin:
             raise TopicError(f"not ready after {_CREATION_LIMIT_S:g} s: {', '.join(waiting)}") from error
 
     async def _wrong_configs(self, topics: Topics) -> list[str]:
-        checked = [topic for topic in topics if topic.internal or topic is topics.requests]
+        inputs = topics.requests, topics.deploys, topics.changes
+        checked = [topic for topic in topics if topic.internal or topic in inputs]
         configs = await self._configs([topic.name for topic in checked])
         problems = []
         for topic in checked:
@@ -245,8 +246,8 @@ class Admin:
                 ]
             elif "compact" in found.get("cleanup.policy", ""):
                 problems.append(
-                    f"topic {topic.name} is compacted: requests with equal keys vanish from it before "
-                    "they are counted; set its cleanup.policy to delete"
+                    f"topic {topic.name} is compacted: events with equal keys vanish from it before "
+                    "they are read; set its cleanup.policy to delete"
                 )
         return problems
 

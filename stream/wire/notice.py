@@ -14,10 +14,12 @@ from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, Name, Rule
 from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
 
 MAX_LINKS = 20
+MAX_LINK_CHARS = 2_000
 MAX_PLANNED_MS = 366 * 86_400_000
 """So far ahead a change may be planned; a deploy event tells of what has happened."""
 State = Literal["started", "stage", "promoted", "rolled_back", "finished"]
 _Short = Annotated[str, Meta(max_length=200)]
+_Link = Annotated[str, Meta(max_length=MAX_LINK_CHARS)]
 _Percent = Annotated[float, Meta(gt=0, le=100)]
 
 
@@ -34,7 +36,7 @@ class _Deploy(Struct):
     at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
     by: _Short | None = None
     change_kind: _Short | None = None
-    links: Annotated[list[str], Meta(max_length=MAX_LINKS)] | None = None
+    links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
 
 
 _SHORT = Rule("a string of at most 200 characters", ("string",), is_name=True)
@@ -50,7 +52,9 @@ DEPLOY_RULES: dict[str, Rule] = {
     "at": _TIME,
     "by": _SHORT,
     "change_kind": _SHORT,
-    "links": Rule(f"a list of at most {MAX_LINKS} strings", ("array",)),
+    "links": Rule(
+        f"a list of at most {MAX_LINKS} strings of at most {MAX_LINK_CHARS} characters", ("array",)
+    ),
 }
 _DEPLOY = Form(_Deploy, DEPLOY_RULES, ("deployment", "service", "state"))
 
@@ -84,6 +88,8 @@ def _at_ms(at: int | str | None, timestamp_ms: int | None, most_ahead_ms: int = 
     if at_ms == ABSENT_TS:
         if timestamp_ms is None:
             raise RecordError(MISSING_FIELD, "at: required in a file, found none")
+        if not 0 <= timestamp_ms <= MAX_TS_MS:
+            raise RecordError(MISSING_FIELD, f"at: found none, and the record's timestamp is {timestamp_ms}")
         return timestamp_ms
     if timestamp_ms is not None and timestamp_ms >= 0 and at_ms > timestamp_ms + most_ahead_ms:
         by_ms = at_ms - timestamp_ms
@@ -104,7 +110,7 @@ class _Change(Struct):
     at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
     version: _Short | None = None
     by: _Short | None = None
-    links: Annotated[list[str], Meta(max_length=MAX_LINKS)] | None = None
+    links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
 
 
 CHANGE_RULES: dict[str, Rule] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -95,10 +96,19 @@ def test_the_default_margins_are_those_of_an_analysis_that_names_none() -> None:
     assert DEFAULT_MARGINS.errors == pytest.approx((1.25, 0.001))
 
 
-@pytest.mark.parametrize("what", ["lognormal, 100/min, 1 %", "errors 1 % → 2 %", "ties, 1,000/min, 5 %"])
+def worlds() -> dict[str, World]:
+    """Arms that are alike, a harm, and points that are mostly equal: minutes without errors."""
+    alike, bad = Endpoint(Latencies.of(lognormal(40, 0.6)), 0.005), Endpoint(Latencies.of(constant(10)), 0.02)
+    found = {row.what: row.world for part in ALL.values() for row in part()}
+    chosen = {what: found[what] for what in ("lognormal, 100/min, 1 %", "errors 1 % → 2 %")}
+    return {**chosen, "few errors": World((replace(bad, errors=0.002),), (bad,), 100, 0.5),
+            "alike": World((alike,), (alike,), 100, 0.5)}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", worlds())
 def test_kayenta_is_followed_as_if_it_was_asked_of_each_rollout_at_each_minute(what: str) -> None:
-    world = {row.what: row.world for part in ALL.values() for row in part()}[what]
-    followed, rollouts = Kayenta(5), 5
+    world = worlds()[what]
+    followed, rollouts = Kayenta(12), 12
     alarming, so_far = np.zeros(rollouts, np.bool_), []
     for canary, baseline in islice(panes(world, rollouts, np.random.default_rng(3)), 40):
         so_far.append(np.stack([points(canary), points(baseline)], axis=1))

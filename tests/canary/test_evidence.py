@@ -72,6 +72,7 @@ def test_a_fall_is_harm_only_where_the_analysis_says_so() -> None:
     slow, fast = [drawn(1, 50_000)], [0.6 * drawn(2, 20_000)]
     up, down, either = (latencies(slow, fast, 0.9, np.array([0.9]), d) for d in Direction)
     assert (up.standing, down.standing, either.standing) == (Standing.WITHIN, Standing.WORSE, Standing.WORSE)
+    assert (up.within, down.within, either.within) == (True, False, False)
     assert down.log_e - either.log_e == pytest.approx(log(2), abs=1e-3)
     assert "beyond the margin of −13 % to +15 %" in either.reason
     assert (down.score, up.score) == (0, 100)
@@ -137,22 +138,23 @@ def test_no_errors_at_all_are_within_only_once_there_are_enough_requests() -> No
 
 def test_a_canary_that_gets_too_little_traffic_is_found() -> None:
     """Rows of several analyses at once, each with its own margin."""
-    canary = np.array([3000.0, 5000, 8000, 8000, 3500])
-    none, each = np.zeros(5), np.ones(5)
+    canary = np.array([3000.0, 5000, 8000, 8000, 3500, 7000])
+    none, each = np.zeros(6), np.ones(6)
     found = compare_share(
         Block(canary, none, 95_000 * each, none),
         0.05 * each,
-        np.array([0.2, 0.2, 0.2, 0.2, 0.5]),
-        np.array([True, True, True, False, True]),
+        np.array([0.2, 0.2, 0.2, 0.2, 0.5, 0.5]),
+        np.array([True, True, True, False, True, True]),
         each,
         THRESHOLD * each,
     )
-    too_little, right, too_much, more_is_fine, wide = found.log_e_worse
+    too_little, right, too_much, more_is_fine, wide, wide_above = found.log_e_worse
     assert too_little > THRESHOLD
     assert right < 0
     assert found.log_e_within[1] == inf
     assert too_much > THRESHOLD > more_is_fine
     assert wide < 0
+    assert wide_above < 0
 
 
 def test_scatter_of_the_tail_is_what_the_latencies_design_effect_is_made_of() -> None:

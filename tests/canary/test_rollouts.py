@@ -29,11 +29,14 @@ def test_a_deployment_goes_through_its_stages_and_ends() -> None:
     rollout = game.rollout
     assert rollout.running is not None
     assert (rollout.running.percent, rollout.running.since_s) == (25.0, 100)
+    assert rollout.release is not None
+    assert rollout.release.reason == "d1 is at 25 %"
     game.on(stable="a" * 10, canary="b" * 10)
     rollout.conclude(Verdict.PASS, game.tick_s)
     assert (rollout.phase, rollout.running) == (Phase.PASSED, None)
     game.on(stable="a" * 5 + "b" * 2, canary="b" * 5 + "..")
     assert rollout.phase is Phase.PROMOTED
+    assert rollout.release.reason == "d1 was promoted"
     assert rollout.running is not None
     assert rollout.running.baselines == (Baseline.BEFORE,)
     game.on(stable="b" * 8, canary="." * 8)
@@ -41,6 +44,23 @@ def test_a_deployment_goes_through_its_stages_and_ends() -> None:
     stages = [(done.percent, done.started_s, done.seconds, done.verdict) for done in rollout.history]
     assert stages == [(5, 30, 70, "superseded"), (25, 100, 100, "pass"), (100, 250, 100, "superseded")]
     assert rollout.faults == []
+
+
+def test_progress_is_the_stages_behind_it_and_what_of_its_time_this_one_has_had() -> None:
+    # told     5 %           25 %        promoted
+    # longest  20 s of warm-up and 120 s
+    events = told("started", 10, "5"), told("stage", 150, "25"), told("promoted", 220)
+    game = play(*events, stages=(5, 25, 50, 100), stable="a", canary="b")
+    found = []
+    for _ in range(24):
+        found.append(game.rollout.progress_pct(game.tick_s))
+        game.on(stable="a", canary="b")
+    assert found[:8:7] == [0.0, pytest.approx(100 / 4 * 70 / 140)]
+    assert found[14] == 25.0
+    assert found[21] == 75.0
+    assert found == sorted(found)
+    game.rollout.conclude(Verdict.PASS, game.tick_s)
+    assert game.rollout.progress_pct(game.tick_s) == 100.0
 
 
 def test_nothing_counts_until_the_canary_has_had_requests_for_the_warm_up() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from canary.timelines import SILENT_PANES, WARMUP_S, Play, analysis, play, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.canary.announcements import MAX_APPLIED, MAX_WAITING
+from stream.canary.book import CanaryBook
 from stream.canary.course import MAX_FAULTS, MAX_HISTORY
 from stream.canary.rollout import Rollout
 from stream.canary.rollout_state import Phase, RolloutRecord
@@ -215,6 +218,15 @@ def test_a_track_outside_the_list_is_a_fault_of_ours() -> None:
     # The decoder refuses such an event (tests/wire): none comes here.
     with pytest.raises(AssertionError):
         Rollout(analysis()).sight("blue", "a")
+
+
+def test_a_deploy_event_of_a_service_that_nothing_analyses_is_passed_over() -> None:
+    book = CanaryBook([analysis(5, 25)], {})
+    assert not book.announce(replace(told("started", 10, "5"), service="ledger"))
+    assert not book.announce(replace(told("started", 10, "5"), namespace="other"))
+    assert list(book.at(10, ())) == []
+    assert book.announce(told("started", 10, "5"))
+    assert [signal.value["deployment"] for signal in book.at(20, ())] == ["d1"]
 
 
 def test_all_that_grows_with_what_comes_in_is_bounded() -> None:

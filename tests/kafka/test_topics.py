@@ -25,10 +25,15 @@ def test_names_carry_the_prefix_and_internal_ones_the_app() -> None:
     topics = declare_topics("burngate", 8, prefix="eu.")
     assert [topic.name for topic in topics] == [
         "eu.request-events",
+        "eu.deploy-events",
+        "eu.change-events",
         "eu.slo-alerts",
         "eu.slo-budgets",
         "eu.deploy-freezes",
         "eu.deploy-rollbacks",
+        "eu.canary-verdicts",
+        "eu.rollout-status",
+        "eu.shadow-verdicts",
         "eu.latency-percentiles",
         "eu.change-impacts",
         "eu.dead-letters",
@@ -36,7 +41,9 @@ def test_names_carry_the_prefix_and_internal_ones_the_app() -> None:
         "eu.burngate-state",
     ]
     compacted = {topic.name[3:] for topic in topics if topic.config.get("cleanup.policy") == "compact"}
-    assert compacted == {"slo-budgets", "deploy-freezes", "latency-percentiles", "burngate-state"}
+    of_slos = {"slo-budgets", "deploy-freezes", "latency-percentiles"}
+    of_releases = {"canary-verdicts", "rollout-status", "shadow-verdicts"}
+    assert compacted == of_slos | of_releases | {"burngate-state"}
 
 
 def test_workers_that_start_together_create_every_topic_once(cluster: Cluster, run: Run) -> None:

@@ -49,7 +49,9 @@ FIELDS = {
     "state": st.sampled_from(["started", "stage", "promoted", "rolled_back", "finished", "begun", None, 1]),
     "stage": NUMBER,
     "by": NAME,
-    "links": st.none() | st.lists(st.text("ab", max_size=2), max_size=22) | st.just([1]) | st.just("a"),
+    "links": st.none()
+    | st.lists(st.text("ab", max_size=2), max_size=22)
+    | st.sampled_from([[1], "a", ["x" * 2_000], ["x" * 2_001]]),
     "unknown": st.just({"a": [1]}),
 }
 
@@ -94,6 +96,7 @@ def test_the_time_of_the_record_stands_in_on_kafka_and_in_a_file_nothing_does() 
     record = {name: value for name, value in DEPLOY.items() if name != "at"}
     assert read_deploy(json.dumps(record).encode(), 17).at_ms == 17
     assert refusal(read_deploy, record).error == "missing_field"
+    assert refusal(read_deploy, record, -1).error == "missing_field"  # the record has none either
 
 
 def test_an_event_of_the_future_is_refused() -> None:
