@@ -100,6 +100,11 @@ def test_the_demo_tells_its_story_whole_and_leaves_nothing_behind(family: Any) -
     assert demo.process.wait() == 0, page
     demo.wait_until_gone()
     for essential in (
+        "TRIAL     search 3.2.0 is on trial at 10 %, beside 3.1.0",
+        "FAILED    search 3.2.0 failed its canary: p99 +",
+        "ROLLBACK  search: take 3.2.0 back, to 3.1.0",
+        "PASSED    catalogue 1.9.0 passed its canary: no metric is worse",
+        "the shop has promoted 1.9.0",
         "begins to fail on POST /v1/charges",
         "FIRING    payment-availability 5m > 14.4× (critical)",
         "of the bad requests: POST /v1/charges, version 2.5.0, canary",
@@ -168,6 +173,14 @@ def test_load_plays_the_shop_up_to_now_and_counts_what_it_sent(broker: str, pref
     )
     sent = int(said[-1].split()[0].replace(",", ""))
 
+    async def read_deploys() -> list[tuple[str, str]]:
+        steps: list[tuple[str, str]] = []
+        async with Tail([broker], {"deploys": prefix + "deploy-events"}) as tail, asyncio.timeout(30):
+            while len(steps) < 4:
+                records = [signal_.record for signal_ in await tail.read(0.5)]
+                steps += [(record["service"], record["state"]) for record in records]
+        return steps
+
     async def read() -> list[int]:
         times: list[int] = []
         async with Tail([broker], {"events": prefix + "request-events"}) as tail, asyncio.timeout(30):
@@ -176,6 +189,13 @@ def test_load_plays_the_shop_up_to_now_and_counts_what_it_sent(broker: str, pref
         return times
 
     times = asyncio.run(read())
+    steps = set(asyncio.run(read_deploys())) - {("catalogue", "finished")}  # just about now
+    assert sorted(steps) == [
+        ("catalogue", "promoted"),
+        ("catalogue", "started"),
+        ("search", "rolled_back"),
+        ("search", "started"),
+    ]
     now_ms = time.time() * 1000
     assert status == 0
     assert len(times) == sent

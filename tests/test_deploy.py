@@ -20,9 +20,11 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from stream.config import load_objectives
+from stream.config import load_objectives, load_rules
 from stream.export.server import MetricsServer
+from stream.load import SHOP_SLOS
 from stream.load.shop import ENDPOINTS, NAMESPACE
+from stream.load.story import PLANS
 from stream.model.stats import Stats
 from stream.settings import PREFIX, Settings, definitions
 
@@ -273,3 +275,16 @@ def test_the_example_slos_are_about_the_shop_that_the_load_plays() -> None:
         routes = [endpoint.route for endpoint in ENDPOINTS if endpoint.service == objective.service]
         for glob in objective.endpoints:
             assert any(fnmatch(route, glob) for route in routes), (objective.identity, glob)
+
+
+@pytest.mark.parametrize("path", [DEPLOY / "slos", SHOP_SLOS], ids=["examples", "demo"])
+def test_the_analyses_are_of_the_releases_that_the_shop_tells_of(path: Path) -> None:
+    analyses = {analysis.service: analysis for analysis in load_rules([path]).analyses}
+    assert set(analyses) == {service for service, plan in PLANS.items() if plan.verdict}
+    for service, analysis in analyses.items():
+        assert analysis.namespace == NAMESPACE
+        assert float(analysis.stages_pct[0]) == PLANS[service].stages[0][1] * 100
+
+
+def test_the_demo_has_the_analyses_that_are_shown_as_examples() -> None:
+    assert set(load_rules([DEPLOY / "slos"]).analyses) == set(load_rules([SHOP_SLOS]).analyses)

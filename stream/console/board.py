@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from stream.console import text
+from stream.console import canaries, text
 from stream.model.objective import PANE_S
 
 HISTORY = 60
@@ -31,6 +31,10 @@ class Kind(StrEnum):
     FROZEN = "frozen"
     OPEN = "open"
     ROLLBACK = "rollback"
+    TRIAL = "trial"
+    FAILED = "failed"
+    PASSED = "passed"
+    PAUSED = "paused"
     NOTE = "note"
     """Told by the shop, not by a signal."""
 
@@ -87,6 +91,14 @@ class Service:
     p99_ms: float | None = None
     frozen_since_ms: int | None = None
     rollback: Record | None = None
+    rollout: Record | None = None
+    """Newest status of its rollout."""
+
+    @property
+    def on_trial(self) -> str | None:
+        """The version that a canary analysis judges now; empty if it has none."""
+        is_judged = self.rollout is not None and self.rollout["state"] == "running"
+        return (self.rollout["version"] or "") if self.rollout is not None and is_judged else None
 
 
 class Board:
@@ -102,11 +114,15 @@ class Board:
         """Every alert record, firing and resolved."""
         self.freezes: list[Record] = []
         self.rollbacks: list[Record] = []
+        self.verdicts: list[Record] = []
+        """The last words on canaries."""
         self.dead_letters: Counter[str] = Counter()
         self._appliers = {
             "slo-budgets": self._budget,
             "slo-alerts": self._alert,
             "deploy-freezes": self._freeze,
+            "canary-verdicts": self._verdict,
+            "rollout-status": self._rollout,
             "deploy-rollbacks": self._rollback,
             "latency-percentiles": self._percentiles,
             "dead-letters": self._dead_letter,
@@ -116,6 +132,12 @@ class Board:
     def decided_ms(self) -> int | None:
         """Up to when all objectives are decided; None before the first budget."""
         return min((row.evaluated_ms for row in self.objectives.values()), default=None)
+
+    @property
+    def on_trial(self) -> list[str]:
+        """``search 3.2.0`` of each canary that is judged now."""
+        rows = [(row.name, row.on_trial) for row in self.services.values()]
+        return [f"{name} {version}".rstrip() for name, version in rows if version is not None]
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -217,11 +239,31 @@ class Board:
         version, previous = record["version"], record["previous_version"]
         what = "the latest release" if version is None else version
         line = f"{row.name}: take {what} back" + (f", to {previous}" if previous is not None else "")
-        detail = (
-            f"{record['slo']} has {text.percent(record['budget_remaining_pct'])} of its budget left, "
-            f"below {record['threshold_pct']:g} %"
-        )
+        if record.get("cause") == "canary":
+            detail = "its canary failed"
+        else:
+            detail = (
+                f"{record['slo']} has {text.percent(record['budget_remaining_pct'])} of its budget left, "
+                f"below {record['threshold_pct']:g} %"
+            )
         self._happen(Happening(text.epoch_ms(record["evaluated_at"]), Kind.ROLLBACK, line, (detail,)))
+
+    def _rollout(self, record: Record) -> None:
+        row = self._service(record)
+        before, row.rollout = row.rollout, record
+        if record["state"] != "running" or (before is not None and _trial(before) == _trial(record)):
+            return
+        began_ms = text.epoch_ms(record["stage"]["started_at"])
+        self._happen(Happening(began_ms, Kind.TRIAL, canaries.trial_line(record)))
+
+    def _verdict(self, record: Record) -> None:
+        self._service(record)
+        if not record["final"]:
+            return
+        self.verdicts.append(record)
+        kind = {"fail": Kind.FAILED, "pass": Kind.PASSED}.get(record["verdict"], Kind.PAUSED)
+        at_ms, line = text.epoch_ms(record["evaluated_at"]), canaries.verdict_line(record)
+        self._happen(Happening(at_ms, kind, line, tuple(canaries.verdict_details(record))))
 
     def _percentiles(self, record: Record) -> None:
         row = self._service(record)
@@ -231,6 +273,12 @@ class Board:
 
     def _dead_letter(self, record: Record) -> None:
         self.dead_letters[record["error"]] += 1
+
+
+def _trial(status: Record) -> tuple[object, ...]:
+    """What tells one trial from another."""
+    stage = status["stage"]
+    return status["deployment"], status["state"], None if stage is None else stage["started_at"]
 
 
 def _contributor(record: Record) -> str:

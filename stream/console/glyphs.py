@@ -50,7 +50,18 @@ UNICODE = Glyphs(
     partial="▏▎▍▌▋▊▉",
     empty="░",
     dot="·",
-    marks={"firing": "●", "resolved": "○", "frozen": "■", "open": "□", "rollback": "◀", "note": "›"},
+    marks={
+        "firing": "●",
+        "resolved": "○",
+        "frozen": "■",
+        "open": "□",
+        "rollback": "◀",
+        "trial": "◇",
+        "failed": "✗",
+        "passed": "✓",
+        "paused": "◆",
+        "note": "›",
+    },
 )
 ASCII = Glyphs(
     levels="_.-=+*%#",
@@ -59,5 +70,16 @@ ASCII = Glyphs(
     partial="",
     empty=".",
     dot="-",
-    marks={"firing": "!", "resolved": "o", "frozen": "#", "open": "=", "rollback": "<", "note": ">"},
+    marks={
+        "firing": "!",
+        "resolved": "o",
+        "frozen": "#",
+        "open": "=",
+        "rollback": "<",
+        "trial": "?",
+        "failed": "x",
+        "passed": "v",
+        "paused": "/",
+        "note": ">",
+    },
 )

@@ -32,8 +32,14 @@ _STYLES = {
     Kind.FROZEN: "bold cyan",
     Kind.OPEN: "cyan",
     Kind.ROLLBACK: "bold magenta",
+    Kind.TRIAL: "yellow",
+    Kind.FAILED: "bold red",
+    Kind.PASSED: "green",
+    Kind.PAUSED: "yellow",
     Kind.NOTE: "dim",
 }
+_TRIALS = {"running": ("on trial", "yellow"), "passed": ("passed", "green"), "paused": ("paused", "yellow")}
+"""Of the states of a rollout, those that are to be seen beside the gate; a failure shows as a rollback."""
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 
@@ -99,14 +105,17 @@ def _header(progress: Progress, board: Board, width: int, glyphs: Glyphs) -> Ren
 
 
 def _essentials(board: Board, glyphs: Glyphs) -> RenderableType:
-    """What must not be missed, in one line: what fires and what is frozen."""
+    """What must not be missed, in one line: what fires, what is frozen, and what is on trial."""
     firing = sum(len(row.firing) for row in board.objectives.values())
-    frozen = [row for row in board.services.values() if row.frozen_since_ms is not None]
-    line = Text(no_wrap=True, overflow="ellipsis")
+    frozen = [row.name for row in board.services.values() if row.frozen_since_ms is not None]
+    parts = []
     if firing:
-        line.append(f"{glyphs.marks['firing']} {firing} FIRING  ", "bold red")
+        parts.append((f"{glyphs.marks['firing']} {firing} FIRING", "bold red"))
     if frozen:
-        line.append(f"{glyphs.marks['frozen']} FROZEN {', '.join(row.name for row in frozen)}", "bold cyan")
+        parts.append((f"{glyphs.marks['frozen']} FROZEN {', '.join(frozen)}", "bold cyan"))
+    if board.on_trial:
+        parts.append((f"{glyphs.marks['trial']} ON TRIAL {', '.join(board.on_trial)}", "yellow"))
+    line = Text("  ", no_wrap=True, overflow="ellipsis").join(Text(part, style) for part, style in parts)
     return Padding(line if line else Text("nothing fires, nothing is frozen", "dim"), (0, 1))
 
 
@@ -240,6 +249,8 @@ def _gate(row: Service) -> Text:
         gate = Text(f"FROZEN since {text.clock(row.frozen_since_ms)}", "bold cyan")
     if row.rollback is not None:
         gate.append(f"  rolled back {row.rollback['version'] or ''}".rstrip(), "magenta")
+    if row.rollout is not None and (word := _TRIALS.get(row.rollout["state"])):
+        gate.append(f"  {word[0]} {row.rollout['version'] or ''}".rstrip(), word[1])
     return gate
 
 

@@ -74,6 +74,8 @@ def status_line(board: Board, progress: Progress, at_ms: int) -> str:
     firing = sum(len(row.firing) for row in rows)
     if firing:
         parts.append(f"{counted(firing, 'alert')} firing")
+    if board.on_trial:
+        parts.append(f"{', '.join(board.on_trial)} on trial")
     if rows:
         least = min(rows, key=lambda row: row.remaining_pct)
         parts.append(f"least budget: {least.name} {text.percent(least.remaining_pct)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_ASCII = str.maketrans({"×": "x", "–": "-", "…": ".", "─": "-", "·": "-", "›": ">"})
+_ASCII = str.maketrans({"×": "x", "–": "-", "…": ".", "─": "-", "·": "-", "›": ">", "−": "-"})
 _UNITS = (("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -58,6 +58,11 @@ def burn(rate: float | None) -> str:
 def percent(value: float) -> str:
     """``29.3 %``; without a decimal where there is room for none."""
     return f"{value:.1f} %" if abs(value) < 99.95 else f"{value:.0f} %"
+
+
+def change(ratio: float) -> str:
+    """``+18 %``, ``−5 %``, ``+222 %`` of a ratio."""
+    return f"{100 * (ratio - 1):+.0f} %".replace("-", "−")
 
 
 def latency(ms: float | None) -> str:

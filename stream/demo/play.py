@@ -38,7 +38,8 @@ def load(
     security: Security = PLAINTEXT,
     report: Callable[[str], object] = lambda line: None,
 ) -> int:
-    """Play the shop into ``request-events`` (created if missing) until SIGTERM, SIGINT or ``duration_s``.
+    """Play the shop until SIGTERM, SIGINT or ``duration_s``: into ``request-events``, and its releases into
+    ``deploy-events``; both are created if missing.
 
     ``rate``: events a second of event time; ``speed``: event seconds a second. At speed 1 the story starts
     now. A faster one starts an hour back, catches up with the clock and goes on with it. Returns the exit
@@ -48,12 +49,13 @@ def load(
     check_load(rate, speed, seed, duration_s)
     start_ms = _now_ms() - (LENGTH_S * 1000 if speed > 1 else 0)
     shop = Shop(start_ms - start_ms % 1000, seed=seed, rate=rate)
-    topic = declare_topics("load", partitions, topic_prefix).requests
+    topics = declare_topics("load", partitions, topic_prefix)
+    topic = topics.requests
 
     async def play() -> None:
         await wait_for_brokers(brokers, connect_timeout_s, report, security)
-        async with Feed(brokers, topic, security) as feed:
-            teller = Teller(shop, feed)
+        async with Feed(brokers, topic, security) as feed, Feed(brokers, topics.deploys, security) as deploys:
+            teller = Teller(shop, feed, deploys)
             await _until_stopped(
                 duration_s,
                 teller.tell(speed=speed, now_ms=lambda: _now_ms() - _DELAY_MS),

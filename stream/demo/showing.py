@@ -1,7 +1,7 @@
 """One showing of the demo: the tasks of an event loop, and what they share.
 
 The shop's traffic goes to Kafka, the signals that come back go onto the board, a view shows the board. When a
-signal asks for a rollback the shop obeys, as a deploy tool would.
+signal asks for a rollback or a promotion the shop obeys, as a deploy tool would.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from stream.demo.worker import WorkerProcess
 from stream.kafka.feed import Feed
 from stream.kafka.tail import Signal, Tail
 from stream.kafka.topics import Topics
-from stream.load.shop import PAYMENT
-from stream.load.story import LENGTH_S
+from stream.load.story import LENGTH_S, PLANS
 from stream.load.traffic import Shop
 
 TITLE = "a small shop's hour"
@@ -38,7 +37,7 @@ TITLE = "a small shop's hour"
 _EPILOGUE_MS = 30_000
 """Told after the end, so that the watermark passes it."""
 _REACTION_MS = 30_000
-"""Event time from the rollback's signal to its effect."""
+"""Event time from a signal to its effect."""
 _DECISION_LIMIT_S = 60.0
 _DRAW_S = 0.2
 _STATUS_S = 5.0
@@ -50,6 +49,8 @@ _CAUSES = (
     "slo-budgets",
     "slo-alerts",
     "deploy-freezes",
+    "rollout-status",
+    "canary-verdicts",
     "deploy-rollbacks",
 )
 
@@ -79,8 +80,12 @@ class Showing:
         """Tell the story, say what happened, and go on if wanted."""
         topics = self._topics
         names = {name: topics.outputs[name].name for name in _CAUSES}
-        async with Feed(self._brokers, topics.requests) as feed, Tail(self._brokers, names) as tail:
-            teller = self._teller = Teller(self._shop, feed)
+        async with (
+            Feed(self._brokers, topics.requests) as feed,
+            Feed(self._brokers, topics.deploys) as deploys,
+            Tail(self._brokers, names) as tail,
+        ):
+            teller = self._teller = Teller(self._shop, feed, deploys)
             show = self._draw if is_live else self._print
             self._say(
                 Text(f"an hour from {clock(teller.told_ms)} UTC on, told {speed:.3g} times as fast", "dim")
@@ -134,18 +139,22 @@ class Showing:
         while True:
             for signal_ in sorted(await tail.read(_READ_S), key=_order):
                 self._board.apply(signal_.topic, signal_.record)
-                if signal_.topic == "deploy-rollbacks":
-                    self._obey(signal_.record)
+                self._obey(signal_)
             self._note_chapters()
             rows = self._board.objectives.values()
             if rows and all(row.evaluated_ms >= self._end_ms for row in rows):
                 self._decided.set()
 
-    def _obey(self, record: dict[str, Any]) -> None:
-        """Do what a deploy tool would do with a rollback signal."""
-        at_ms = epoch_ms(record["evaluated_at"])
-        if record["service"] == PAYMENT and record["version"] == self._shop.story.release(at_ms):
-            self._shop.roll_back(at_ms + _REACTION_MS)
+    def _obey(self, found: Signal) -> None:
+        """Do what a deploy tool would do with the signal, if the story has it."""
+        asked = _asked(found)
+        if asked is None:
+            return
+        service, version, is_promotion = asked
+        at_ms, story = epoch_ms(found.record["evaluated_at"]), self._shop.story
+        plan = PLANS.get(service)
+        if plan and plan.is_promoted == is_promotion and version == story.version(service, at_ms):
+            self._shop.end_release(service, at_ms + _REACTION_MS)
 
     def _note_chapters(self) -> None:
         """Tell what the shop did once the signals have got there too, so that lines are in order."""
@@ -202,7 +211,17 @@ class Showing:
         say(self._console, *lines)
 
 
+def _asked(found: Signal) -> tuple[str, str, bool] | None:
+    """(service, version, whether it is to be promoted; else it is to be taken back); None: nothing is."""
+    record = found.record
+    if found.topic == "deploy-rollbacks":
+        return record["service"], record["version"], False
+    if found.topic == "canary-verdicts" and record["final"] and record["recommendation"] == "promote":
+        return record["service"], record["canary"]["version"], True
+    return None
+
+
 def _order(found: Signal) -> tuple[int, int]:
-    """By time; what follows from the budget comes after it."""
+    """By time; what follows from the budget or from a canary comes after it."""
     evaluated_at = found.record.get("evaluated_at")
     return (epoch_ms(evaluated_at) if evaluated_at else 0, _CAUSES.index(found.topic))

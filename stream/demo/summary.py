@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from stream.console import text
+from stream.console import canaries, text
 from stream.console.board import Board, Kind
 from stream.demo import pasting
 from stream.load.shop import PAYMENT
-from stream.load.story import RELEASE_FAULT, Story
+from stream.load.story import PLANS, RELEASE_FAULT, Plan, Story
 from stream.words import counted
 
 
@@ -44,7 +44,8 @@ def counts(board: Board, end_ms: int, sent: Counter[str]) -> list[Count]:
 
 
 class Summary:
-    """The end of the demo as text. ``complete``: the incident was seen whole, and every event was counted."""
+    """The end of the demo as text. ``complete``: incident and canaries were seen whole, and every event was
+    counted."""
 
     def __init__(self, board: Board, story: Story, end_ms: int, sent: Counter[str]) -> None:
         self._board = board
@@ -52,7 +53,7 @@ class Summary:
         self._end_ms = end_ms
         self._counts = counts(board, end_ms, sent)
         self._missing: list[str] = []
-        self._lines = [*self._incident(), *budgets(board), Text(""), *self._counting()]
+        self._lines = [*self._incident(), *self._canaries(), *budgets(board), Text(""), *self._counting()]
 
     @property
     def complete(self) -> bool:
@@ -65,8 +66,8 @@ class Summary:
         return [*self._lines, *([Text(""), *missing] if missing else [])]
 
     def _incident(self) -> list[Text]:
-        fault_ms = self._story.fault_ms(self._end_ms)
-        release = self._story.release(self._end_ms)
+        fault_ms = self._story.fault_ms(PAYMENT, self._end_ms)
+        release = self._story.version(PAYMENT, self._end_ms)
         lines = [_title("What happened (event time)")]
         lines.append(_line(fault_ms, f"{PAYMENT} {release} began to fail on {RELEASE_FAULT.endpoint}"))
         lines += self._detection(fault_ms, release)
@@ -111,6 +112,8 @@ class Summary:
             since_ms = text.epoch_ms(record["since"])
             lines.append(_line(since_ms, f"deploys of {record['service']} frozen, {left} of the budget left"))
         for record in self._board.rollbacks:
+            if record.get("cause") == "canary":
+                continue
             left = text.percent(record["budget_remaining_pct"])
             at_ms = text.epoch_ms(record["evaluated_at"])
             change = f"{record['version']} to {record['previous_version']}"
@@ -121,7 +124,7 @@ class Summary:
             self._missing.append(f"the freeze of {PAYMENT}")
         if (PAYMENT, release) not in {(one["service"], one["version"]) for one in self._board.rollbacks}:
             self._missing.append(f"the rollback of {PAYMENT} {release}")
-        back_ms = self._story.way_back_ms(self._end_ms)
+        back_ms = self._story.end_ms(PAYMENT, self._end_ms)
         lines.append(_line(back_ms, f"the shop has taken {release} back"))
         return lines
 
@@ -134,6 +137,48 @@ class Summary:
         last_ms = max(happening.at_ms for happening in resolved)
         lasted = text.duration((last_ms - fault_ms) / 1000)
         return [_line(last_ms, f"the last alert resolved, {lasted} after the first failure")]
+
+    def _canaries(self) -> list[Text]:
+        lines = [_title("Canaries (event time)")]
+        for plan in PLANS.values():
+            if plan.verdict is not None:
+                lines += self._canary(plan, plan.verdict)
+        return [*lines, Text("")]
+
+    def _canary(self, plan: Plan, wanted: str) -> list[Text]:
+        service, version = plan.service, self._story.version(plan.service, self._end_ms)
+        name, share = f"{service} {version}", plan.stages[0][1]
+        start_ms, end_ms = (of(service, self._end_ms) for of in (self._story.start_of, self._story.end_ms))
+        lines = [_line(start_ms, f"{name} on trial at {share * 100:g} % of {plan.requests}")]
+        what = plan.fault or "is as good as the version before it"
+        lines.append(_line(None, f"which {what}"))
+        said = [
+            one
+            for one in self._board.verdicts
+            if (one["service"], one["canary"]["version"], one["verdict"]) == (service, version, wanted)
+        ]
+        if not said:
+            self._missing.append(f"the verdict {wanted} on {name}")
+            return lines
+        first = said[0]
+        at_ms, took = text.epoch_ms(first["evaluated_at"]), text.duration(canaries.judged_s(first))
+        worse = [one for one in first["metrics"] if one["classification"] == "worse"]
+        others = [one for one in first["metrics"] if one["classification"] != "worse"]
+        shown = ", ".join(canaries.effect(one) for one in worse or others)
+        lines.append(_line(at_ms, f"{wanted} after {took}: {shown}"))
+        if plan.fault is None:
+            lines.append(_line(end_ms, f"the shop has promoted {version}"))
+            return lines
+        if [one["name"] for one in worse] != ["latency-p99"]:
+            self._missing.append(f"the slow tail as the only harm that {name} does")
+        if (service, version) not in {(one["service"], one["version"]) for one in self._board.rollbacks}:
+            self._missing.append(f"the rollback of {name}")
+        if any(alert["service"] == service for alert in self._board.alerts):
+            self._missing.append(f"the silence of {service}'s alerts")
+        else:
+            lines.append(_line(None, f"no alert of {service} fired: its SLOs are met"))
+        lines.append(_line(end_ms, f"the shop has taken {version} back"))
+        return lines
 
     def _counting(self) -> list[Text]:
         sent = sum(one.sent for one in self._counts)

@@ -19,12 +19,13 @@ _RECENT_S = 3.0
 class Teller:
     """Sends what happens in ``shop`` and counts it. ``told_ms``: event time up to which all was delivered."""
 
-    def __init__(self, shop: Shop, feed: Feed) -> None:
+    def __init__(self, shop: Shop, feed: Feed, deploys: Feed) -> None:
         self.shop = shop
         self.told_ms = shop.story.start_ms
         self.sent = 0
         self.by_service: Counter[str] = Counter()
         self._feed = feed
+        self._deploys = deploys
         self._began_s = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque([(self._began_s, 0)])
 
@@ -60,6 +61,7 @@ class Teller:
 
     async def _tell_until(self, until_ms: int) -> None:
         piece = self.shop.events(self.told_ms, until_ms)
+        await self._deploys.send(piece.deploys)
         await self._feed.send(piece.events)
         self.told_ms = until_ms
         self.sent += len(piece.events)

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 NAMESPACE = "shop"
-PAYMENT = "payment"
-STABLE_VERSION = "2.4.0"
+PAYMENT, SEARCH, CATALOGUE, CHECKOUT = "payment", "search", "catalogue", "checkout"
+VERSIONS = {PAYMENT: "2.4.0", SEARCH: "3.1.0", CATALOGUE: "1.8.0", CHECKOUT: "5.0.0"}
+"""That serve when the story begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,13 @@ ENDPOINTS = (
     Endpoint(PAYMENT, "GET", "/v1/charges/{id}", 0.08, 18, 0.50, 200, 404, 0.004, 0.00010),
     Endpoint(PAYMENT, "POST", "/v1/refunds", 0.02, 120, 0.45, 202, 409, 0.010, 0.00015),
     Endpoint(PAYMENT, "GET", "/v1/methods", 0.04, 9, 0.40, 200, 401, 0.002, 0.00010),
-    Endpoint("checkout", "GET", "/cart", 0.07, 14, 0.50, 200, 404, 0.003, 0.00015),
-    Endpoint("checkout", "POST", "/cart/items", 0.06, 26, 0.50, 201, 409, 0.010, 0.00015),
-    Endpoint("checkout", "POST", "/orders", 0.02, 160, 0.40, 201, 422, 0.015, 0.00020),
-    Endpoint("search", "GET", "/search", 0.22, 62, 0.60, 200, 400, 0.002, 0.00080),
-    Endpoint("search", "GET", "/suggest", 0.10, 11, 0.45, 200, 400, 0.001, 0.00040),
-    Endpoint("catalogue", "GET", "/products/{id}", 0.20, 16, 0.50, 200, 404, 0.012, 0.00015),
-    Endpoint("catalogue", "GET", "/categories/{id}", 0.06, 22, 0.45, 200, 404, 0.004, 0.00015),
-    Endpoint("catalogue", "GET", "/products", 0.02, 48, 0.50, 200, 400, 0.002, 0.00020),
+    Endpoint(CHECKOUT, "GET", "/cart", 0.07, 14, 0.50, 200, 404, 0.003, 0.00015),
+    Endpoint(CHECKOUT, "POST", "/cart/items", 0.06, 26, 0.50, 201, 409, 0.010, 0.00015),
+    Endpoint(CHECKOUT, "POST", "/orders", 0.02, 160, 0.40, 201, 422, 0.015, 0.00020),
+    Endpoint(SEARCH, "GET", "/search", 0.22, 62, 0.60, 200, 400, 0.002, 0.00080),
+    Endpoint(SEARCH, "GET", "/suggest", 0.10, 11, 0.45, 200, 400, 0.001, 0.00040),
+    Endpoint(CATALOGUE, "GET", "/products/{id}", 0.16, 16, 0.50, 200, 404, 0.012, 0.00015),
+    Endpoint(CATALOGUE, "GET", "/categories/{id}", 0.12, 22, 0.45, 200, 404, 0.004, 0.00015),
 )
 """Shares add up to one."""
 

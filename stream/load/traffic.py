@@ -18,12 +18,11 @@ from stream.load.shop import (
     ENDPOINTS,
     ERROR_STATUSES,
     NAMESPACE,
-    PAYMENT,
-    STABLE_VERSION,
+    VERSIONS,
     Endpoint,
     busyness,
 )
-from stream.load.story import HICCUP, RELEASE_FAULT, Fault, Scene, Story
+from stream.load.story import HICCUP, Fault, Scene, Story
 
 DEFAULT_RATE = 200.0
 """Requests a second of event time, in the mean."""
@@ -60,10 +59,14 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Events (contract, section 1) ordered by ``ts``, and how many each service has of them."""
+    """Events (contract, section 1) ordered by ``ts``, and how many each service has of them.
+
+    ``deploys``: the deploy events that are sent meanwhile, each before the first request that it is about.
+    """
 
     events: list[bytes]
     by_service: Counter[str]
+    deploys: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +98,15 @@ class Shop:
             events += second.events[first:end]
             by_service.update(second.services[first:end])
         self._told_until_ms = max(self._told_until_ms, until_ms)
-        return Chunk(events, by_service)
+        deploys = [orjson.dumps(event) for event in self.story.deploys(from_ms, until_ms)]
+        return Chunk(events, by_service, deploys)
 
-    def roll_back(self, at_ms: int) -> int:
-        """Take the release back at ``at_ms``, or as soon as what was told already allows; returns when."""
+    def end_release(self, service: str, at_ms: int) -> int:
+        """End the service's release at ``at_ms``, or as soon as what was told allows; returns when."""
         earliest_ms = max(at_ms, self._told_until_ms)
         whole_ms = -(-earliest_ms // _SECOND_MS) * _SECOND_MS
-        self.story = self.story.rolled_back(whole_ms)
-        return self.story.way_back_ms(whole_ms)
+        self.story = self.story.ended(service, whole_ms)
+        return self.story.end_ms(service, whole_ms)
 
     def _second(self, second_ms: int) -> _Second:
         if self._cut is None or self._cut[0] != second_ms:
@@ -154,26 +158,31 @@ def _mix(scene: Scene) -> Mix:
 
 
 def _lanes(endpoint: Endpoint, scene: Scene) -> list[Lane]:
-    on_release = scene.share if endpoint.service == PAYMENT else 0.0
     hiccup = HICCUP if scene.has_hiccup else None
-    lanes = [_lane(endpoint, STABLE_VERSION, "stable", 1 - on_release, hiccup)]
-    if on_release:
-        fault = RELEASE_FAULT if scene.is_release_faulty else None
-        lanes.append(_lane(endpoint, scene.release, "canary", on_release, fault))
+    release = next((one for one in scene.releases if one.service == endpoint.service), None)
+    if release is None:
+        return _lanes_of(endpoint, VERSIONS[endpoint.service], "stable", 1.0, hiccup)
+    share = release.share if release.route in (None, endpoint.route) else 0.0
+    lanes = _lanes_of(endpoint, release.serving, "stable", 1 - share, hiccup)
+    if share:
+        lanes += _lanes_of(endpoint, release.version, "canary", share, release.fault)
     return lanes
 
 
-def _lane(endpoint: Endpoint, version: str, track: str, part: float, fault: Fault | None) -> Lane:
+def _lanes_of(endpoint: Endpoint, version: str, track: str, part: float, fault: Fault | None) -> list[Lane]:
+    """One lane; two if a fault slows only a part of the requests down."""
     where = endpoint.service, endpoint.method, endpoint.route
-    hit = fault if fault and (fault.service, fault.method, fault.route) == where else None
-    return Lane(
-        endpoint=endpoint,
-        version=version,
-        track=track,
-        share=endpoint.share * part,
-        median_ms=endpoint.median_ms * (hit.slowdown if hit else 1.0),
-        error_share=endpoint.error_share + (hit.error_share if hit else 0.0),
-    )
+    if fault is None or (fault.service, fault.method, fault.route) != where:
+        return [
+            Lane(endpoint, version, track, endpoint.share * part, endpoint.median_ms, endpoint.error_share)
+        ]
+    error_share = endpoint.error_share + fault.error_share
+    paces = ((fault.slow_share, fault.slowdown), (1 - fault.slow_share, 1.0))
+    return [
+        Lane(endpoint, version, track, endpoint.share * part * share, endpoint.median_ms * pace, error_share)
+        for share, pace in paces
+        if share > 0
+    ]
 
 
 def _statuses(endpoint: Endpoint) -> tuple[int, ...]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from stream.config import check_paths, load_rules, render_json, render_text
 from stream.model.analysis import Analysis, Baseline, Direction, Margin, Method, Metric
@@ -183,3 +187,39 @@ def test_a_report_names_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "maximum_mismatch_pct": 0.5,
         }
     ]
+
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "canary-analysis.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_right"),
+    [
+        ("metrics: [{name: latency-p99.9}]", True),
+        ("metrics: [{name: slo/up, margin: {percent: 10, least: 0.5}, weight: 2, critical: true}]", True),
+        (
+            "metrics: [{name: throughput, direction: either}], alpha: 0.01, scores: {pass: 80}, warmup: 0s",
+            True,
+        ),
+        ("metrics: [{name: error-rate}], duration: {minimum: 0s, maximum: 15m}, stages: [5, 100]", True),
+        ("metrics: [{name: error-rate}], method: fixed, baseline: [before], onFail: advise", True),
+        ("metrics: [{name: error-rate}], minimumEvents: null, warmup: 0s, stages: null", True),
+        ("metrics: []", False),
+        ("stages: [5]", False),
+        ("metrics: [{name: latency-p98}]", False),
+        ("metrics: [{name: slo/}]", False),
+        ("metrics: [{name: error-rate, margin: {least: 1}}]", False),
+        ("metrics: [{name: error-rate, weight: 0}]", False),
+        ("metrics: [{name: error-rate}], alpha: 1", False),
+        ("metrics: [{name: error-rate}], duration: {maximum: 0s}", False),
+        ("metrics: [{name: error-rate}], stages: [0]", False),
+        ("metrics: [{name: error-rate}], onFail: page", False),
+        ("metrics: [{name: error-rate}], onfail: advise", False),
+    ],
+)
+def test_editors_take_and_refuse_what_validate_does(spec: str, is_right: bool, tmp_path: Path) -> None:
+    text = SLO + analysis(spec)
+    document = list(yaml.safe_load_all(text))[1]
+    schema: Any = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert (problems(tmp_path, text) == []) is is_right
+    assert schema.is_valid(document) is is_right

@@ -99,6 +99,112 @@ def rollback(at: str = AT, **changes: Any) -> Record:
     }
 
 
+def canary_rollback(at: str = AT) -> Record:
+    return rollback(
+        at,
+        service="search",
+        slo=None,
+        budget_remaining_pct=None,
+        threshold_pct=None,
+        version="3.2.0",
+        previous_version="3.1.0",
+        cause="canary",
+        analysis="search-canary",
+        deployment="search-3.2.0",
+        reason="latency-p99 847 against 241, ×3.5 [+33 %, ∞]: beyond the margin of +15 %",
+    )
+
+
+def metric(name: str, classification: str, **changes: Any) -> Record:
+    return {
+        "name": name,
+        "classification": classification,
+        "reason": f"{name} is {classification}",
+        "canary": 847.0,
+        "baseline": 241.0,
+        "n": {"canary": 566, "baseline": 8000},
+        "effective_n": {"canary": 566.0, "baseline": 8000.0},
+        "ratio": 3.51,
+        "interval": [1.33, None],
+        "margin_ratio": 1.15,
+        "smallest_seen_ratio": None,
+        "e_value": 600.0,
+        "p_value": None,
+        "threshold": 133.3,
+        "design_effect": 1.0,
+        "worst_endpoint": None,
+        "weight": 1.0,
+        "critical": False,
+        **changes,
+    }
+
+
+def errors(**changes: Any) -> Record:
+    return metric("error-rate", "open", canary=0.0018, baseline=0.0011, interval=[None, None], **changes)
+
+
+def verdict(at: str = AT, of: str = "fail", service: str = "search", **changes: Any) -> Record:
+    version = {"search": "3.2.0", "catalogue": "1.9.0"}[service]
+    return {
+        "schema": "burngate.canary/v1",
+        "analysis": f"{service}-canary",
+        "namespace": "shop",
+        "service": service,
+        "deployment": f"{service}-{version}",
+        "automatic": None,
+        "stage": {"index": 0, "percent": 10.0},
+        "canary": {"version": version},
+        "baseline": {"kind": "stable", "version": "3.1.0"},
+        "method": "sequential",
+        "verdict": of,
+        "final": True,
+        "score": 35.9,
+        "reason": "every metric is within its margin" if of == "pass" else "nothing is sure",
+        "recommendation": {"fail": "rollback", "pass": "promote"}.get(of, "pause"),
+        "metrics": [
+            metric("latency-p50", "open", ratio=1.012, interval=[0.81, 1.28]),
+            metric("latency-p99", "worse", worst_endpoint="/search"),
+            errors(),
+        ],
+        "anomalies": [],
+        "slos": [],
+        "last_minute": {},
+        "requests": {"canary": 566, "baseline": 8000},
+        "warmup_requests": {"canary": 200, "baseline": 2400},
+        "alpha": 0.05,
+        "looks": 19,
+        "started_at": "2026-11-23T10:20:00.000Z",
+        "evaluated_at": at,
+        **changes,
+    }
+
+
+def rollout(at: str = AT, state: str = "running", service: str = "search", **changes: Any) -> Record:
+    version = {"search": "3.2.0", "catalogue": "1.9.0"}[service]
+    stage = {"index": 0, "percent": 10.0, "of": 2, "started_at": "2026-11-23T10:20:00.000Z"}
+    lengths = {"seconds": 240 if state == "running" else None, "minimum_s": 300, "maximum_s": 3600}
+    return {
+        "schema": "burngate.rollout/v1",
+        "analysis": f"{service}-canary",
+        "namespace": "shop",
+        "service": service,
+        "deployment": f"{service}-{version}",
+        "automatic": None,
+        "version": version,
+        "previous_version": "3.1.0",
+        "state": state,
+        "stage": {**stage, **lengths},
+        "progress_pct": 5.0,
+        "stages": [],
+        "verdict": None,
+        "reason": "it was started",
+        "recommendation": None,
+        "faults": [],
+        "evaluated_at": at,
+        **changes,
+    }
+
+
 def percentiles(at: str = AT, service: str = "payment", **changes: Any) -> Record:
     return {
         "schema": "burngate.percentiles/v1",

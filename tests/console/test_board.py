@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from signal_records import alert, budget, contributor, dead_letter, freeze, percentiles, rollback
+from signal_records import (
+    alert,
+    budget,
+    canary_rollback,
+    contributor,
+    dead_letter,
+    errors,
+    freeze,
+    metric,
+    percentiles,
+    rollback,
+    rollout,
+    verdict,
+)
 
 from stream.console.board import HISTORY, Board, Kind
 from stream.console.text import clock, epoch_ms
@@ -119,6 +132,72 @@ def test_a_rollback_names_the_versions_that_are_known(
     assert shown.happenings[0].text == line
 
 
+def test_a_canary_is_told_of_once_when_its_trial_begins() -> None:
+    shown = board(("rollout-status", rollout()), ("rollout-status", rollout("2026-11-23T10:25:00.000Z")))
+    (happening,) = shown.happenings
+    assert (happening.kind, clock(happening.at_ms)) == (Kind.TRIAL, "10:20:00")
+    assert happening.text == "search 3.2.0 is on trial at 10 %, beside 3.1.0"
+    assert shown.on_trial == ["search 3.2.0"]
+    shown.apply("rollout-status", rollout("2026-11-23T10:26:00.000Z", "failed"))
+    assert shown.on_trial == []
+    assert len(shown.happenings) == 1
+
+
+def test_the_next_stage_is_another_trial_and_what_nobody_told_is_left_out() -> None:
+    stage = {**rollout()["stage"], "percent": None, "started_at": "2026-11-23T10:40:00.000Z"}
+    later = rollout("2026-11-23T10:41:00.000Z", stage=stage, previous_version=None, version=None)
+    shown = board(("rollout-status", rollout()), ("rollout-status", later))
+    assert [one.text for one in shown.happenings][1:] == ["search without a version is on trial"]
+    assert shown.on_trial == ["search"]
+
+
+def test_a_failed_canary_is_told_with_what_is_worse_by_how_much_and_where() -> None:
+    shown = board(
+        ("canary-verdicts", verdict(of="inconclusive", final=False)), ("canary-verdicts", verdict())
+    )
+    (happening,) = shown.happenings
+    assert happening.kind is Kind.FAILED
+    assert happening.text == "search 3.2.0 failed its canary: p99 +251 % [over +33 %]"
+    assert happening.details == (
+        "p99 847 ms against 241 ms, +15 % would be no harm; most of it on /search",
+        "not worse: p50 +1 % [−19 %, +28 %], errors 0.18 % against 0.11 %",
+        "after 4 min and 566 requests of the canary",
+    )
+    assert [one["verdict"] for one in shown.verdicts] == ["fail"]
+
+
+def test_a_canary_that_passed_or_stays_open_says_why() -> None:
+    within = [metric("latency-p95", "within", ratio=0.98, interval=[None, 1.04]), errors()]
+    passed = verdict(of="pass", service="catalogue", metrics=within)
+    shown = board(
+        ("canary-verdicts", passed), ("canary-verdicts", verdict(of="marginal", metrics=[errors()]))
+    )
+    first, second = shown.happenings
+    assert (first.kind, second.kind) == (Kind.PASSED, Kind.PAUSED)
+    assert first.text == "catalogue 1.9.0 passed its canary: no metric is worse"
+    assert first.details[0] == "every metric is within its margin"
+    assert first.details[1] == "p95 −2 % [under +4 %], errors 0.18 % against 0.11 %"
+    assert second.text == "search 3.2.0 is undecided (marginal): somebody has to look"
+    assert second.details[0] == "nothing is sure"
+
+
+def test_numbers_that_a_verdict_has_not_are_left_out() -> None:
+    bare = [
+        metric("latency-p99", "worse", ratio=None, interval=None, margin_ratio=None),
+        metric("slo/up", "open", canary=None, baseline=None),
+        metric("latency-p50", "open", interval=None),
+    ]
+    (happening,) = board(("canary-verdicts", verdict(metrics=bare))).happenings
+    assert happening.text == "search 3.2.0 failed its canary: p99"
+    assert happening.details[:2] == ("p99 847 ms against 241 ms", "not worse: up, p50 +251 %")
+
+
+def test_a_rollback_of_a_canary_is_not_one_of_a_budget() -> None:
+    shown = board(("deploy-rollbacks", canary_rollback()))
+    assert shown.happenings[0].text == "search: take 3.2.0 back, to 3.1.0"
+    assert shown.happenings[0].details == ("its canary failed",)
+
+
 def test_latency_is_that_of_the_whole_service_in_the_last_minute() -> None:
     row = board(
         ("latency-percentiles", percentiles()),
@@ -156,6 +235,10 @@ def test_services_of_equal_name_in_two_namespaces_are_told_apart() -> None:
         ("freeze", freeze()),
         ("freeze", freeze(state="open")),
         ("rollback", rollback()),
+        ("rollback", canary_rollback()),
+        ("canary", verdict()),
+        ("canary", verdict(of="pass")),
+        ("rollout", rollout()),
         ("percentiles", percentiles()),
         ("deadletter", dead_letter()),
     ],

@@ -7,22 +7,55 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from signal_records import alert, budget, dead_letter, freeze, rollback
+from signal_records import (
+    alert,
+    budget,
+    canary_rollback,
+    dead_letter,
+    errors,
+    freeze,
+    metric,
+    rollback,
+    verdict,
+)
 
 from stream.config import check_paths
 from stream.console.board import Board
 from stream.console.text import epoch_ms
 from stream.demo.summary import Summary, counts, so_far, what_next
+from stream.load.shop import CATALOGUE, PAYMENT, SEARCH
 from stream.load.story import Story
 
 START_MS = epoch_ms("2026-11-23T10:00:00.000Z")
 END = "2026-11-23T11:00:00.000Z"
 END_MS = epoch_ms(END)
 SENT = Counter(payment=72_000, search=90_000)
-STORY = Story(START_MS).rolled_back(epoch_ms("2026-11-23T10:29:00.000Z"))
+STORY = (
+    Story(START_MS)
+    .ended(PAYMENT, epoch_ms("2026-11-23T10:29:00.000Z"))
+    .ended(SEARCH, epoch_ms("2026-11-23T10:07:00.000Z"))
+)
+
+
+def failed(**changes: object) -> dict[str, object]:
+    return verdict("2026-11-23T10:05:00.000Z", started_at="2026-11-23T10:01:00.000Z", **changes)
+
+
+def passed(**changes: object) -> dict[str, object]:
+    within = [metric("latency-p95", "within", ratio=0.99, interval=[0.94, 1.06]), errors()]
+    times = {"at": "2026-11-23T10:44:30.000Z", "started_at": "2026-11-23T10:32:00.000Z"}
+    return verdict(**{"of": "pass", "service": CATALOGUE, "metrics": within, **times, **changes})
 
 
 def finished(**changes: object) -> Board:
+    board = incident(**changes)
+    board.apply("canary-verdicts", failed())
+    board.apply("deploy-rollbacks", canary_rollback("2026-11-23T10:05:00.000Z"))
+    board.apply("canary-verdicts", passed())
+    return board
+
+
+def incident(**changes: object) -> Board:
     board = Board()
     board.apply("slo-alerts", alert("2026-11-23T10:24:10.000Z", starts_at="2026-11-23T10:24:10.000Z"))
     board.apply("deploy-freezes", freeze("2026-11-23T10:26:00.000Z"))
@@ -50,6 +83,17 @@ def test_a_whole_story_is_complete_and_told_with_its_times() -> None:
         "  10:28:10  rollback of payment from 2.5.0 to 2.4.0, 29.3 % of the budget left",
         "  10:29:00  the shop has taken 2.5.0 back",
         "  10:30:30  the last alert resolved, 8 min 30 s after the first failure",
+        "",
+        "Canaries (event time)",
+        "  10:01:00  search 3.2.0 on trial at 10 % of the requests of /search",
+        "            which answers 4 % of GET /search 10 times as slowly",
+        "  10:05:00  fail after 4 min: p99 +251 % [over +33 %]",
+        "            no alert of search fired: its SLOs are met",
+        "  10:07:00  the shop has taken 3.2.0 back",
+        "  10:32:00  catalogue 1.9.0 on trial at 50 % of the requests",
+        "            which is as good as the version before it",
+        "  10:44:30  pass after 12 min 30 s: p95 −1 % [−6 %, +6 %], errors 0.18 % against 0.11 %",
+        "  10:58:00  the shop has promoted 1.9.0",
         "",
         "Error budgets left",
         "  payment-availability   11.1 %, deploys stay frozen until it recovers",
@@ -84,8 +128,45 @@ def test_a_service_that_was_not_decided_to_the_end_is_not_counted() -> None:
 
 def test_what_did_not_happen_is_missing() -> None:
     page = said(Board())
-    for what in ("an alert", "the freeze of payment", "the rollback of payment 2.5.0"):
+    for what in (
+        "an alert",
+        "the freeze of payment",
+        "the rollback of payment 2.5.0",
+        "the verdict fail on search 3.2.0",
+        "the verdict pass on catalogue 1.9.0",
+    ):
         assert f"missing: {what}" in page
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "missing"),
+    [
+        ([failed()], "the verdict pass on catalogue 1.9.0"),
+        ([passed()], "the verdict fail on search 3.2.0"),
+        ([failed(), passed(of="fail")], "the verdict pass on catalogue 1.9.0"),
+        ([failed(), passed(canary={"version": "1.8.0"})], "the verdict pass on catalogue 1.9.0"),
+        ([failed(final=False), passed()], "the verdict fail on search 3.2.0"),
+        (
+            [failed(metrics=[metric("latency-p50", "worse"), metric("latency-p99", "worse")]), passed()],
+            "the slow tail as the only harm that search 3.2.0 does",
+        ),
+        ([failed(), passed()], "the rollback of search 3.2.0"),
+    ],
+)
+def test_a_canary_that_was_not_judged_as_it_is_makes_the_story_incomplete(
+    verdicts: list[dict[str, object]], missing: str
+) -> None:
+    board = incident()
+    for one in verdicts:
+        board.apply("canary-verdicts", one)
+    assert not Summary(board, STORY, END_MS, SENT).complete
+    assert f"missing: {missing}" in said(board)
+
+
+def test_an_alert_of_the_service_whose_tail_alone_is_slow_is_one_too_many() -> None:
+    board = finished()
+    board.apply("slo-alerts", alert("2026-11-23T10:24:10.000Z", service="search", slo="search-latency"))
+    assert "missing: the silence of search's alerts" in said(board)
 
 
 def test_an_alert_that_named_another_culprit_is_not_the_story() -> None:

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from signal_records import alert, budget, dead_letter, freeze, percentiles, rollback
+from signal_records import (
+    alert,
+    budget,
+    canary_rollback,
+    dead_letter,
+    freeze,
+    percentiles,
+    rollback,
+    rollout,
+    verdict,
+)
 
 from stream.console import text
 from stream.console.board import Board
@@ -144,6 +154,59 @@ def test_objectives_for_which_there_is_no_room_are_counted() -> None:
     assert f"and {6 - shown} objectives more" in page
     assert 0 < shown < 6
     assert "objectives more" not in drawn(shop(), 60, 40)
+
+
+def canaries() -> Board:
+    """One was taken back, one is on trial."""
+    board = shop()
+    for service in ("search", "catalogue"):
+        board.apply("latency-percentiles", percentiles(service=service))
+    board.apply("rollout-status", rollout("2026-11-23T10:20:10.000Z"))
+    board.apply("canary-verdicts", verdict())
+    board.apply("deploy-rollbacks", canary_rollback())
+    board.apply("rollout-status", rollout(state="failed"))
+    board.apply("rollout-status", rollout("2026-11-23T10:30:00.000Z", service="catalogue"))
+    return board
+
+
+def test_a_verdict_fits_a_terminal_of_eighty_columns_with_its_numbers() -> None:
+    page = drawn(canaries(), 80, 40)
+    assert "10:24:00  ✗ FAILED    search 3.2.0 failed its canary: p99 +251 % [over +33 %]" in page
+    assert "10:20:00  ◇ TRIAL     search 3.2.0 is on trial at 10 %, beside 3.1.0" in page
+    services = [line.split() for line in page.splitlines() if "open" in line]
+    assert ["search", "50.0"] in [row[:2] for row in services]
+    assert any(row[-3:] == ["rolled", "back", "3.2.0"] for row in services)
+    assert any(row[-3:] == ["on", "trial", "1.9.0"] for row in services)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 18), (80, 12), (60, 15)])
+def test_a_low_terminal_says_who_is_on_trial(width: int, height: int) -> None:
+    lines = drawn(canaries(), width, height).splitlines()
+    assert any("ON TRIAL catalogue 1.9.0" in line and "FROZEN payment" in line for line in lines)
+
+
+def test_a_terminal_of_eighty_by_twenty_four_shows_gates_trials_and_what_happened_last() -> None:
+    board = canaries()
+    board.apply("canary-verdicts", verdict("2026-11-23T10:40:00.000Z", "pass", "catalogue"))
+    page = drawn(board, 80, 24)
+    for essential in (
+        "FROZEN since 10:25:30  rol…",
+        "open  rolled back 3.2.0",
+        "open  on trial 1.9.0",
+        "payment-availability",
+        "✓ PASSED    catalogue 1.9.0 passed its canary: no metric is worse",
+    ):
+        assert essential in page, page
+
+
+def test_a_terminal_without_unicode_has_marks_for_canaries_too() -> None:
+    page = drawn(canaries(), 120, 50, ascii_only=True)
+    assert "x FAILED    search 3.2.0 failed its canary: p99 +251 % [over +33 %]" in page
+    assert "p50 +1 % [-19 %, +28 %]" in page
+
+
+def test_the_status_line_says_who_is_on_trial() -> None:
+    assert "catalogue 1.9.0 on trial, least budget" in status_line(canaries(), progress(), START_MS)
 
 
 def test_where_all_is_well_the_smallest_terminal_says_so() -> None:

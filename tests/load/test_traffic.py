@@ -18,12 +18,13 @@ from jsonschema import Draft202012Validator
 
 from stream.config.load import load_objectives
 from stream.load import SHOP_SLOS
-from stream.load.shop import ENDPOINTS, NAMESPACE, PAYMENT, STABLE_VERSION
-from stream.load.story import LENGTH_S, PERIOD_S
+from stream.load.shop import CATALOGUE, ENDPOINTS, NAMESPACE, PAYMENT, SEARCH, VERSIONS
+from stream.load.story import LENGTH_S, PERIOD_S, PLANS
 from stream.load.traffic import Shop
 
 START_MS = 1_790_000_100_000
 MINUTE_MS = 60_000
+STABLE_VERSION = VERSIONS[PAYMENT]
 SCHEMA = Path(__file__).parents[2] / "schemas" / "request-event.schema.json"
 
 
@@ -115,17 +116,16 @@ def test_the_release_is_rolled_out_part_way_and_healthy_at_first() -> None:
     payment = of(minutes(shop, 20, 21), service=PAYMENT)
     assert len(of(payment, version="2.5.0", track="canary")) / len(payment) == pytest.approx(0.5, abs=0.03)
     assert error_share(payment) < 0.001
-    assert {event["version"] for event in minutes(shop, 20, 21) if event["service"] != PAYMENT} == {
-        STABLE_VERSION
-    }
+    others = [event for event in minutes(shop, 20, 21) if event["service"] != PAYMENT]
+    assert all(event["version"] == VERSIONS[event["service"]] for event in others)
 
 
 def test_a_rollback_returns_the_traffic_to_the_stable_version() -> None:
     shop = Shop(START_MS, rate=500)
     asked_ms = START_MS + int(25.005 * MINUTE_MS)
-    back_ms = shop.roll_back(asked_ms)
+    back_ms = shop.end_release(PAYMENT, asked_ms)
     assert asked_ms <= back_ms < asked_ms + 1000
-    around = minutes(shop, 24.5, 26)
+    around = of(minutes(shop, 24.5, 26), service=PAYMENT)
     assert {event["version"] for event in around if event["ts"] >= back_ms} == {STABLE_VERSION}
     assert "2.5.0" in {event["version"] for event in around if event["ts"] < back_ms}
 
@@ -134,21 +134,102 @@ def test_a_rollback_never_changes_what_was_told_already() -> None:
     shop = Shop(START_MS)
     told_ms = START_MS + 25 * MINUTE_MS + 300
     shop.events(START_MS + 24 * MINUTE_MS, told_ms)
-    assert shop.roll_back(START_MS + 23 * MINUTE_MS) == START_MS + 25 * MINUTE_MS + 1000
+    assert shop.end_release(PAYMENT, START_MS + 23 * MINUTE_MS) == START_MS + 25 * MINUTE_MS + 1000
 
 
 def test_without_a_listener_somebody_rolls_back_by_hand() -> None:
-    assert {event["version"] for event in minutes(Shop(START_MS), 36, 36.5)} == {STABLE_VERSION}
+    shop = Shop(START_MS)
+    for service, minute in ((PAYMENT, 36.0), (SEARCH, 9.5)):
+        own = of(minutes(shop, minute, minute + 0.5), service=service)
+        assert {event["version"] for event in own} == {VERSIONS[service]}
 
 
 def test_the_next_turn_of_the_story_brings_the_next_release() -> None:
     shop = Shop(START_MS)
-    shop.roll_back(START_MS + 25 * MINUTE_MS)
+    shop.end_release(PAYMENT, START_MS + 25 * MINUTE_MS)
     later = PERIOD_S / 60 + 25
     assert {event["version"] for event in of(minutes(shop, later, later + 0.2), service=PAYMENT)} == {
         STABLE_VERSION,
         "2.6.0",
     }
+
+
+def test_the_slow_canary_is_slow_in_its_tail_alone() -> None:
+    search = of(minutes(Shop(START_MS, rate=2000), 2, 5), service=SEARCH, endpoint="/search")
+    canary, stable = of(search, track="canary"), of(search, track="stable")
+    assert {event["version"] for event in canary} == {"3.2.0"}
+    assert len(canary) / len(search) == pytest.approx(0.10, abs=0.01)
+    p50, p99 = (
+        [statistics.quantiles((event["latency_ms"] for event in arm), n=100)[i] for arm in (canary, stable)]
+        for i in (49, 98)
+    )
+    assert p50[0] == pytest.approx(p50[1], rel=0.05)
+    assert p99[0] > 2.5 * p99[1]
+    assert error_share(canary) == pytest.approx(error_share(stable), abs=0.002)
+    suggestions = of(minutes(Shop(START_MS), 2, 3), service=SEARCH, endpoint="/suggest")
+    assert {event["track"] for event in suggestions} == {"stable"}
+
+
+def test_the_good_canary_is_as_the_version_before_it() -> None:
+    catalogue = of(minutes(Shop(START_MS, rate=1000), 33, 36), service=CATALOGUE, endpoint="/products/{id}")
+    canary, stable = of(catalogue, track="canary"), of(catalogue, track="stable")
+    assert len(canary) / len(catalogue) == pytest.approx(0.5, abs=0.02)
+    medians = [statistics.median(event["latency_ms"] for event in arm) for arm in (canary, stable)]
+    assert medians[0] == pytest.approx(medians[1], rel=0.03)
+
+
+def test_a_promotion_gives_all_requests_to_the_new_version_and_the_next_turn_begins_with_it() -> None:
+    shop = Shop(START_MS)
+    at_ms = shop.end_release(CATALOGUE, START_MS + 45 * MINUTE_MS)
+    after = of(parsed(shop.events(at_ms, at_ms + MINUTE_MS).events), service=CATALOGUE)
+    assert {(event["version"], event["track"]) for event in after} == {("1.9.0", "stable")}
+    later = PERIOD_S / 60 + 33
+    assert {event["version"] for event in of(minutes(shop, later, later + 0.5), service=CATALOGUE)} == {
+        "1.9.0",
+        "1.10.0",
+    }
+
+
+def deploys(shop: Shop, until_minute: int = 60) -> list[dict[str, Any]]:
+    steps = range(START_MS, START_MS + until_minute * MINUTE_MS, 10_000)
+    return parsed(event for at in steps for event in shop.events(at, at + 10_000).deploys)
+
+
+def test_the_shop_tells_of_its_analysed_releases_each_step_once_and_as_the_schema_says() -> None:
+    shop = Shop(START_MS, rate=1)
+    events = deploys(shop)
+    assert [(event["service"], event["state"], event.get("stage")) for event in events] == [
+        (SEARCH, "started", 10),
+        (SEARCH, "rolled_back", None),
+        (CATALOGUE, "started", 50),
+        (CATALOGUE, "promoted", None),
+    ]
+    schema = json.loads((SCHEMA.parent / "deploy-event.schema.json").read_text())
+    validator = Draft202012Validator(schema)
+    assert [fault.message for event in events for fault in validator.iter_errors(event)] == []
+    assert len({event["deployment"] for event in events}) == 2
+    assert {event["service"] for event in events} == {s for s, plan in PLANS.items() if plan.verdict}
+
+
+def test_a_start_is_told_before_the_first_request_but_not_as_of_the_future() -> None:
+    shop = Shop(START_MS)
+    told = shop.events(START_MS, START_MS + MINUTE_MS)
+    (start,) = parsed(told.deploys)
+    assert start["at"] == START_MS + MINUTE_MS
+    assert of(parsed(told.events), service=SEARCH, track="canary") == []
+    assert deploys(Shop(START_MS, rate=1))[0] == start
+    before = shop.events(START_MS, start["at"] - 59_000)
+    assert before.deploys == []  # 60 s ahead it would be refused
+
+
+def test_who_listens_brings_the_end_forward_and_it_is_told_when_it_is_so() -> None:
+    shop = Shop(START_MS, rate=1)
+    at_ms = shop.end_release(CATALOGUE, START_MS + 50 * MINUTE_MS)
+    ends = [event for event in deploys(shop) if event["service"] == CATALOGUE][1:]
+    assert [(event["state"], event["at"]) for event in ends] == [
+        ("promoted", at_ms),
+        ("finished", at_ms + 2 * MINUTE_MS),
+    ]
 
 
 def test_making_events_costs_less_than_ten_microseconds_each() -> None:
