@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from broker import broker, prefix
+from hypothesis import settings
 
 __all__ = ["broker", "prefix"]
+
+settings.register_profile("unhurried", deadline=None)  # each test has a limit anyway
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,7 +51,13 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
         sets = [trial.histograms for trial in trials]
         baseline, canary = (side_by_side(trials, sets, arm) for arm in (BASELINE, CANARY))
         counted = np.stack((canary.count, baseline.count))
-        compared = compare_latencies(baseline, canary, test, allowances(rows), harmful(rows), thresholds)
+        near = rows.joined(lambda t: t.near)
+        ends = near[0], near[1]
+        compared = compare_latencies(
+            baseline, canary, test, allowances(rows), harmful(rows), thresholds, ends
+        )
+        for trial, its in rows.split(near):
+            trial.near = its
         _sort_in(found, rows, lambda t: t.measures.latencies, compared, test.design_effect, counted)
     for trial, one in zip(trials, found, strict=True):
         if (share := share_of(trial)) is not None:

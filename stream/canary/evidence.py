@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from stream.canary.directions import Harmful, log_e_of_quantiles
 from stream.canary.error_test import Block, ErrorEvidence
+from stream.canary.interval_search import WIDEST_SHIFT
 from stream.canary.margin_maps import Allowances
-from stream.canary.quantile_test import WIDEST_SHIFT, QuantileTest
+from stream.canary.quantile_test import QuantileTest
 from stream.canary.sequential import Limit, Measured
 from stream.canary.share_test import Shares, ratio_interval
 from stream.canary.strata import (
@@ -63,8 +64,10 @@ def compare_latencies(
     margin: Allowances,
     harmful: Harmful,
     log_thresholds: Floats,
+    near: tuple[Ints, Ints] | None = None,
 ) -> Compared:
-    """Of the histograms that ``test`` was made of; thresholds, by row, of the intervals."""
+    """Of the histograms that ``test`` was made of; thresholds, by row, of the intervals. ``near``: their ends
+    at an earlier look; those of this one take their place."""
     by_quantile = {
         p: (baseline.quantile_buckets(p), canary.quantile_buckets(p)) for p in set(test.p.tolist())
     }
@@ -72,7 +75,9 @@ def compare_latencies(
     for p, buckets in by_quantile.items():
         mine = test.p == p
         places[:, mine] = [of_arm[test.rows[mine]] for of_arm in buckets]
-    lower, upper = test.ratio_interval(log_thresholds)
+    lower, upper = test.ratio_interval(log_thresholds, near)
+    if near is not None:
+        near[0][:], near[1][:] = lower, upper
     worse, within = log_e_of_quantiles(test, margin, harmful)
     values = middles(places)
     # Of zero there is no ratio: a bucket counts as one step.

@@ -26,9 +26,10 @@ from math import log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.canary.interval_search import ROUNDING, WIDEST_SHIFT, Asked, nearest_refuted
 from stream.canary.log_beta import digamma, log_beta
 from stream.canary.margin_maps import LAST, MarginMap, Shifted
-from stream.sketch.buckets import PER_OCTAVE, SPAN_BITS, ZERO
+from stream.sketch.buckets import SPAN_BITS, ZERO
 from stream.sketch.histogram import HistogramSet
 
 Ints = NDArray[np.int64]
@@ -37,8 +38,6 @@ Floats = NDArray[np.float64]
 _MANY_IN_THE_TAIL = 16.0
 """With so many, (k − ½)/(N − 1) = p is where G is least, to 10⁻⁶ of a nat."""
 _STEPS = 8
-WIDEST_SHIFT = 10 * PER_OCTAVE
-"""Ratios beyond 2^±10 are reported as unbounded."""
 
 
 def concentration(p: float, alpha: float, typical_size: Floats | float) -> Floats:
@@ -209,9 +208,15 @@ class QuantileTest:
         baseline, canary = (side.quantile_buckets() for side in self._sides())
         return canary - baseline
 
-    def ratio_interval(self, log_threshold: Floats | float) -> tuple[Ints, Ints]:
+    def ratio_interval(
+        self, log_threshold: Floats | float, near: tuple[Ints, Ints] | None = None
+    ) -> tuple[Ints, Ints]:
         """Between which whole shifts the ratio of the quantiles lies, canary over baseline, at every look:
-        each end is wrong with probability α = e^(−log_threshold) at most. ±WIDEST_SHIFT: unbounded."""
+        each end is wrong with probability α = e^(−log_threshold) at most. ±WIDEST_SHIFT: unbounded.
+
+        ``near``: where the ends were at an earlier look, ``UNKNOWN_SHIFT`` of none; it makes the search
+        short, and does not change what is found.
+        """
         thresholds = np.broadcast_to(log_threshold, self.rows.shape)
         shifts = np.clip(self.shifts(), 1 - WIDEST_SHIFT, WIDEST_SHIFT - 1)
 
@@ -221,29 +226,28 @@ class QuantileTest:
         def below(which: Ints, shift: Ints) -> NDArray[np.bool_]:
             return self.take(which).log_e_within(Shifted(-shift)) >= thresholds[which]
 
-        return _nearest_refuted(shifts, above), -_nearest_refuted(-shifts, below)
+        lower, upper = (None, None) if near is None else (near[0], -near[1])
+        most = self._most()
+        found = [np.full(len(shifts), -WIDEST_SHIFT) for _ in most]
+        searches = ((shifts, above, lower), (-shifts, below, upper))
+        for ends, possible, (start, refuted, known) in zip(found, most, searches, strict=True):
+            some = np.flatnonzero(possible >= thresholds - ROUNDING)
+            nearby = None if known is None else known[some]
+            ends[some] = nearest_refuted(start[some], Asked(some, refuted), nearby)
+        return found[0], -found[1]
 
+    def _most(self) -> tuple[Floats, Floats]:
+        """The most that can be said against any shift downwards, and upwards: if one arm's values were all
+        beyond the other's. With few requests that is too little for any bound."""
+        baseline, canary = self._sides()
+        row = np.arange(len(self.rows))
 
-def _nearest_refuted(start: Ints, refuted: Callable[[Ints, Ints], NDArray[np.bool_]]) -> Ints:
-    """By row the largest shift below ``start`` that is refuted, as all below it are; −WIDEST_SHIFT: none is.
+        def most(rising: Side, falling: Side) -> Floats:
+            below = rising.mixture.at(row, rising.mildest) + falling.mixture.at(row, np.zeros(len(row)))
+            above = rising.mixture.at(row, rising.mixture.sizes) + falling.mixture.at(row, falling.mildest)
+            return np.minimum(below, above)
 
-    Steps double until one is refuted: it is far cheaper to ask for shifts near what was observed.
-    """
-    good, bad = np.full(len(start), -WIDEST_SHIFT), start.copy()
-    step, left = 1, np.arange(len(start))
-    while len(left):
-        at = np.maximum(start[left] - step, -WIDEST_SHIFT)
-        out = refuted(left, at)
-        good[left[out]], bad[left[~out]] = at[out], at[~out]
-        left = left[~out & (at > -WIDEST_SHIFT)]
-        step *= 2
-    left = np.flatnonzero(bad - good > 1)
-    while len(left):
-        middle = (good[left] + bad[left]) // 2
-        out = refuted(left, middle)
-        good[left[out]], bad[left[~out]] = middle[out], middle[~out]
-        left = left[bad[left] - good[left] > 1]
-    return good
+        return most(baseline, canary), most(canary, baseline)
 
 
 def _least(

@@ -17,6 +17,7 @@ from stream.canary.cohorts import OTHER
 from stream.canary.counts import Counts
 from stream.canary.design_effect import Scatter
 from stream.canary.error_test import EVIDENCE_ROWS
+from stream.canary.interval_search import UNKNOWN_SHIFT
 from stream.canary.strata import StratumWeights
 from stream.model.analysis import ERROR_COLUMN, ERROR_RATE, SLO_PREFIX, THROUGHPUT, Analysis, Baseline, Metric
 from stream.sketch.histogram import HistogramSet
@@ -143,6 +144,9 @@ class Trial:
     """[2, E] requests at which the quantiles' tests are sharpest: fixed when an endpoint is first seen."""
     share_scatter: Floats = field(default_factory=lambda: np.zeros(4))
     """Panes, Σ n_c²/n, Σ n_c, Σ n."""
+    near: Ints = field(init=False)
+    """[2, Q, E] where the ends of intervals were at the last detailed look: a help to find the next ones,
+    that is not stored."""
     mark: Mark = field(init=False)
     _places: dict[str, int] = field(default_factory=dict)
 
@@ -153,6 +157,7 @@ class Trial:
         self.rate_scatter = np.zeros((SCATTER_ROWS, rates, 1))
         self.tail_scatter = np.zeros((SCATTER_ROWS, quantiles, 1))
         self.limits = np.zeros((quantiles, 0), np.int64)
+        self.near = np.zeros((2, quantiles, 0), np.int64)
         self.set_mark(())
 
     def stratum(self, endpoint: str) -> int:
@@ -179,6 +184,7 @@ class Trial:
         self.rate_scatter = wider(self.rate_scatter, 2)
         self.tail_scatter = wider(self.tail_scatter, 2)
         self.limits = wider(self.limits, 1, UNKNOWN)
+        self.near = wider(self.near, 2, UNKNOWN_SHIFT)
         self.typical = wider(self.typical, 1)
 
     def pane(self, counts: Counts, arms: Sequence[int], endpoints: Sequence[str]) -> Pane:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stream.canary.interval_search import UNKNOWN_SHIFT, WIDEST_SHIFT
 from stream.canary.log_beta import digamma, log_beta, log_gamma
 from stream.canary.margin_maps import LAST, Allowance, Allowances, MarginMap, Shifted
 from stream.canary.quantile_test import (
-    WIDEST_SHIFT,
     Arm,
     Mixture,
     QuantileTest,
@@ -195,6 +195,9 @@ def test_the_interval_ends_where_the_evidence_does() -> None:
     b, c = rng.lognormal(3, 0.5, 4000), 1.5 * rng.lognormal(3, 0.5, 1000)
     test = comparison([b, b], [c, c[:3]], 0.9, 300.0)
     lower, upper = test.ratio_interval(log(20))
+    for off in (-40, -1, 0, 3, 40, UNKNOWN_SHIFT):  # from where the ends are looked for makes no difference
+        again = test.ratio_interval(log(20), (lower + off, upper - off))
+        assert np.array_equal(again, (lower, upper))
     assert lower[0] < shift_of_ratio(1.5) <= upper[0]
     assert 2 ** (lower[0] / PER_OCTAVE) > 1.2
     for shift, refuted in ((lower[0], True), (lower[0] + 1, False)):
