@@ -80,7 +80,8 @@ def _kayenta(trial: Trial, progress: Progress) -> Judgement:
     results, scored = [], []
     for i, metric in enumerate(trial.analysis.metrics):
         arms = [np.array([_or_nan(p[i][arm]) for p in trial.mark.points]) for arm in (CANARY, BASELINE)]
-        found = classify(arms[0], arms[1], Rules(direction=metric.direction, is_critical=metric.critical))
+        rules = Rules(direction=metric.direction, is_critical=metric.critical)
+        found = classify(arms[0], arms[1], rules, as_published=trial.analysis.as_published)
         scored.append(Scored(metric.name, found.classification, found.is_critical, (metric.name,)))
         n = [int((~np.isnan(a)).sum()) for a in arms]
         values = [float(np.nanmean(a)) if (~np.isnan(a)).any() else None for a in arms]
@@ -99,7 +100,8 @@ def _kayenta(trial: Trial, progress: Progress) -> Judgement:
     if all(one.classification in (Class.NODATA, Class.NODATA_FAIL) for one in scored):
         said = Judgement(Verdict.NODATA, Recommendation.PAUSE, summed.reason, None, tuple(results))
     else:
-        outcome = verdict(summed.score, float(analysis.pass_score), float(analysis.marginal_score))
+        limits = float(analysis.pass_score), float(analysis.marginal_score)
+        outcome = verdict(summed.score, *limits, as_published=analysis.as_published)
         what = _OF_OUTCOME[outcome]
         bad = [r.reason for r, s in zip(results, scored, strict=True) if s.classification is not Class.PASS]
         reason = "; ".join(bad) or summed.reason

@@ -50,6 +50,7 @@ def _spec(metadata: Metadata, value: Value) -> Analysis | None:
         least_events = spec.optional("minimumEvents", count, plain.least_events)
         stages = spec.optional("stages", _stages, plain.stages_pct)
         on_fail = spec.optional("onFail", one_of(ON_FAIL), ON_FAIL[0])
+        as_published = spec.optional("asPublished", flag, False)
     if metadata.name is None or service is None or metrics is None:
         return None
     return Analysis(
@@ -68,6 +69,7 @@ def _spec(metadata: Metadata, value: Value) -> Analysis | None:
         least_events,
         stages,
         on_fail == "rollback",
+        as_published,
     )
 
 

@@ -91,6 +91,8 @@ class Analysis:
     """Shares of the traffic that the canary gets, ascending."""
     rolls_back: bool = True
     """Whether a failure is a rollback, and not advice alone."""
+    as_published: bool = False
+    """Kayenta's judge with its known defects."""
 
     @property
     def identity(self) -> str:
