@@ -43,7 +43,7 @@ def failed(**changes: object) -> dict[str, object]:
 
 def passed(**changes: object) -> dict[str, object]:
     within = [metric("latency-p95", "within", ratio=0.99, interval=[0.94, 1.06]), errors()]
-    times = {"at": "2026-11-23T10:44:30.000Z", "started_at": "2026-11-23T10:32:00.000Z"}
+    times = {"at": "2026-11-23T10:44:30.000Z", "started_at": "2026-11-23T10:31:00.000Z"}
     return verdict(**{"of": "pass", "service": CATALOGUE, "metrics": within, **times, **changes})
 
 
@@ -90,9 +90,9 @@ def test_a_whole_story_is_complete_and_told_with_its_times() -> None:
         "  10:05:00  fail after 4 min: p99 +251 % [over +33 %]",
         "            no alert of search fired: its SLOs are met",
         "  10:07:00  the shop has taken 3.2.0 back",
-        "  10:32:00  catalogue 1.9.0 on trial at 50 % of the requests",
+        "  10:31:00  catalogue 1.9.0 on trial at 50 % of the requests",
         "            which is as good as the version before it",
-        "  10:44:30  pass after 12 min 30 s: p95 −1 % [−6 %, +6 %], errors 0.18 % against 0.11 %",
+        "  10:44:30  pass after 13 min 30 s: p95 −1 % [−6 %, +6 %], errors 0.18 % against 0.11 %",
         "  10:58:00  the shop has promoted 1.9.0",
         "",
         "Error budgets left",
