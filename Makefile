@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults bench bench-micro bench-peers bench-scaling canary-study check venv lock clean
+.PHONY: help demo test faults bench bench-micro bench-peers bench-scaling bench-canaries canary-study check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -35,6 +35,9 @@ bench-peers: venv ## the same job on Flink, Kafka Streams and others: make bench
 
 bench-scaling: venv ## stage two under the partials of 64 workers: make bench-scaling ARGS="--keyed"
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
+
+bench-canaries: venv ## 1,000 canary analyses at once, a look each 10 s
+	@$(BIN)/python -m benchmarks.canary_cost $(ARGS)
 
 canary-study: venv ## how often canary verdicts are wrong, what they find: make canary-study ARGS="--quick"
 	@$(BIN)/python -m benchmarks.canary_study $(ARGS)

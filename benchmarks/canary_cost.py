@@ -1,6 +1,6 @@
 """What concurrent canary analyses cost stage two: CPU per look, as a share of one core at a look each 10 s.
 
-    python -m benchmarks.canary_cost [--analyses 1000] [--endpoints 3] [--ticks 60]
+    make bench-canaries ARGS="--analyses 1000 --endpoints 3 --ticks 36"
 
 Every service has a canary with 10 % of its requests. The same panes are counted and decided by the book of a
 shard as in a worker; the requests are drawn beforehand.
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--analyses", type=at_least(1), default=1000)
     parser.add_argument("--endpoints", type=at_least(1), default=3)
     parser.add_argument("--requests", type=at_least(1), default=150, help="a service and pane, in the mean")
-    parser.add_argument("--ticks", type=at_least(12), default=60)
+    parser.add_argument("--ticks", type=at_least(12), default=36)
     chosen = parser.parse_args()
     book = CanaryBook(analyses(chosen.analyses), {})
     panes = Panes(chosen.analyses, chosen.endpoints, chosen.requests, np.random.default_rng(1))
