@@ -40,8 +40,8 @@ ENDPOINTS = (
     Endpoint(CHECKOUT, "POST", "/orders", 0.02, 160, 0.40, 201, 422, 0.015, 0.00020),
     Endpoint(SEARCH, "GET", "/search", 0.22, 62, 0.60, 200, 400, 0.002, 0.00080),
     Endpoint(SEARCH, "GET", "/suggest", 0.10, 11, 0.45, 200, 400, 0.001, 0.00040),
-    Endpoint(CATALOGUE, "GET", "/products/{id}", 0.16, 16, 0.50, 200, 404, 0.012, 0.00004),
-    Endpoint(CATALOGUE, "GET", "/categories/{id}", 0.12, 22, 0.45, 200, 404, 0.004, 0.00004),
+    Endpoint(CATALOGUE, "GET", "/products/{id}", 0.16, 16, 0.50, 200, 404, 0.012, 0.00001),
+    Endpoint(CATALOGUE, "GET", "/categories/{id}", 0.12, 22, 0.45, 200, 404, 0.004, 0.00001),
 )
 """Shares add up to one."""
 
