@@ -50,6 +50,11 @@ def _both(trials: Sequence[Trial], panes: Sequence[Pane]) -> Iterator[tuple[Tria
 
 def evidence_of(rows: Rows) -> ErrorEvidence:
     """Of all rows, so far."""
+    past = rows.of_endpoint(lambda t: np.full(len(t.endpoints), t.baseline is Baseline.BEFORE))
+    return _of_blocks(rows).all_at_once(past)
+
+
+def _of_blocks(rows: Rows) -> ErrorEvidence:
     ratios = rows.of_metric(lambda t: [1 + float(m.margin.pct) / 100 for m in t.measures.rates])
     floors = rows.of_metric(lambda t: [float(m.margin.least) / 100 for m in t.measures.rates])
     return ErrorEvidence.from_columns(rows.joined(lambda t: t.evidence), RateMargin(ratios, floors))
@@ -60,6 +65,11 @@ def efficiency(sums: Ints) -> Floats:
     weight, events = sums[..., WEIGHT] / ONE, sums[..., EVENTS]
     squares = np.maximum(sums[..., SQUARES], 1) / SQUARE
     return np.minimum(weight * weight / squares / np.maximum(events, 1), 1.0)
+
+
+def _per_weight(sums: Ints) -> Floats:
+    """Effective requests in a unit of weight; from […, 3]. Of unsampled requests 1."""
+    return sums[..., WEIGHT] / ONE / (np.maximum(sums[..., SQUARES], 1) / SQUARE)
 
 
 def effective(cells: Ints, efficiencies: Floats) -> tuple[Floats, Floats]:
@@ -81,14 +91,17 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
     rows = Rows.of_rates(trials)
     if not rows.metrics.any():
         return
-    block = [_numbers(pane.cells[: len(t.measures.rates)], pane.sums) for t, pane in _both(trials, panes)]
+    block = [
+        _numbers(pane.cells[: len(t.measures.rates)], pane.sums, t.sums) for t, pane in _both(trials, panes)
+    ]
     columns = [np.concatenate([numbers[i].reshape(-1) for numbers in block]) for i in range(4)]
-    for trial, state in rows.split(evidence_of(rows).add(Block(*columns)).columns()):
+    for trial, state in rows.split(_of_blocks(rows).add(Block(*columns)).columns()):
         trial.evidence = state
     numbers = [
         _numbers(
             _of_both(trial, pane.cells, trial.cells)[: len(trial.measures.rates)],
             _of_both(trial, pane.sums, trial.sums),
+            trial.sums,
         )
         for trial, pane in _both(trials, panes)
     ]
@@ -96,9 +109,15 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
         trial.rate_scatter = trial.rate_scatter + more
 
 
-def _numbers(cells: Ints, sums: Ints) -> Numbers:
-    """[M, E] n and bad of the canary, then of the baseline."""
-    n, bad = effective(cells, efficiency(sums))
+def _numbers(cells: Ints, sums: Ints, before: Ints) -> Numbers:
+    """[M, E] n and bad of the canary, then of the baseline.
+
+    A unit of weight says as much as in this pane, or in all so far where that is less: where all errors are
+    sent and a part of the rest, a pane of errors alone would say that everything goes wrong.
+    """
+    scale = np.minimum(_per_weight(sums), _per_weight(sums + before))
+    n = cells[..., CELL_WEIGHT] / ONE * scale
+    bad = np.minimum(cells[..., CELL_BAD_WEIGHT] / ONE * scale, n)
     return n[..., CANARY], bad[..., CANARY], n[..., BASELINE], bad[..., BASELINE]
 
 

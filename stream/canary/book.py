@@ -17,8 +17,9 @@ from stream.canary.absorb import absorb, effective, efficiency
 from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
 from stream.canary.counts import CELL_BAD, CELL_EVENTS, PANE_BITS, Counts
+from stream.canary.decided import Decided
 from stream.canary.detail import measure
-from stream.canary.look import Stands, look, settle
+from stream.canary.look import Stands, look, settle, share_of
 from stream.canary.methods import judge
 from stream.canary.past import Past
 from stream.canary.points import end_minute
@@ -26,6 +27,7 @@ from stream.canary.rollout import Rollout
 from stream.canary.rollout_state import Phase
 from stream.canary.sequential import Measured, Progress
 from stream.canary.shadow import Shadow
+from stream.canary.sightings import SILENT_S
 from stream.canary.snapshot import StoredBook
 from stream.canary.trial import BASELINE, CANARY, Measures, Pane, ServiceSlo, Trial
 from stream.canary.verdict import Judgement, Recommendation, Verdict
@@ -66,10 +68,12 @@ class CanaryBook:
             of_slo = {slo.name: slo.column for slo in slos.get(service, ())}
             self._mismatch[service] = column_of[of_slo[compared.slo] if compared.slo else ERROR_COLUMN]
         self.past = Past()
-        self.pending: dict[int, list[Counts]] = {}
-        """By pane, what waits for its tick."""
+        self.pending: dict[tuple[int, int], list[Counts]] = {}
+        """By the pane with which it is decided and its own, which is an earlier one if it came late."""
         self.open: dict[int, Counts] = {}
         """By source: what its open chunk amounts to so far; all of it is counted."""
+        self._numbers_of: dict[int, dict[bytes, int]] = {}
+        """By source: which numbers the series of its open chunk have, for as long as it grows."""
         self._stored = StoredBook()
         self._keeps_past = {
             service for service, case in self.cases.items() if Baseline.BEFORE in case.analysis.baselines
@@ -86,22 +90,25 @@ class CanaryBook:
         first_pane: int,
         decided_s: int | None,
     ) -> None:
-        new = Counts.empty() if cohorts is None else self._read(cohorts)
         old = self.open.pop(source, None) if grown else None
+        numbers = self._numbers_of.pop(source, {}) if grown else {}
+        new = self._read(cohorts, numbers)
         if not final:
-            self.open[source] = new
+            self.open[source], self._numbers_of[source] = new, numbers
         else:
             self.open.pop(source, None)
+            self._numbers_of.pop(source, None)
         more = new if old is None else new.minus(old)
         next_pane = 0 if decided_s is None else decided_s // PANE_S
         for pane, counts in more.not_before(first_pane).by_pane():
-            self.pending.setdefault(max(pane, next_pane), []).append(counts)
+            self.pending.setdefault((max(pane, next_pane), pane), []).append(counts)
 
     def reopen(self, source: int, cohorts: Cohorts | None) -> None:
-        self.open[source] = Counts.empty() if cohorts is None else self._read(cohorts)
+        numbers: dict[bytes, int] = {}
+        self.open[source], self._numbers_of[source] = self._read(cohorts, numbers), numbers
 
-    def _read(self, cohorts: Cohorts) -> Counts:
-        return self.cohorts.read(cohorts)
+    def _read(self, cohorts: Cohorts | None, numbers: dict[bytes, int]) -> Counts:
+        return Counts.empty() if cohorts is None else self.cohorts.read(cohorts, numbers)
 
     def announce(self, event: DeployEvent) -> bool:
         """A deploy event; False: a repeat, or of a service that is not analysed."""
@@ -122,16 +129,18 @@ class CanaryBook:
 
     def at(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
         pane = tick_s // PANE_S - 1
-        due = sorted(p for p in self.pending if p <= pane)
-        counts = Counts.merge([one for p in due for one in self.pending.pop(p)])
+        due = sorted(places for places in self.pending if places[0] <= pane)
+        parts = [(places[1], one) for places in due for one in self.pending.pop(places)]
+        decided = Decided(parts, self.cohorts.names)
+        counts, of_service = decided.counts, decided.of_service
         self.cohorts.heard(counts.keys.tolist(), pane)
-        of_service = self._by_service(counts)
+        lately = decided.since(tick_s - SILENT_S).of_service
         for service, case in self.cases.items():
-            for _, cohort in of_service.get(service, ()):
+            for _, cohort in lately.get(service, ()):
                 case.rollout.sight(cohort.track, cohort.version)
             case.rollout.advance(tick_s)
             self._follow(case)
-        self._absorb(counts, of_service, pane)
+        self._absorb(decided, pane)
         self._count_shadows(counts, of_service)
         yield from self._decide(tick_s, frozen)
         for service, shadow in self.shadows.items():
@@ -141,14 +150,6 @@ class CanaryBook:
             held = {key for one in self.open.values() for key in (one.keys >> PANE_BITS).tolist()}
             held |= {key for several in self.pending.values() for one in several for key in one.keys.tolist()}
             self.cohorts.forget(tick_s, held | self.past.cohorts())
-
-    def _by_service(self, counts: Counts) -> dict[Service, list[tuple[int, Cohort]]]:
-        """Places of the counts' keys and their cohorts, by analysed service."""
-        found: dict[Service, list[tuple[int, Cohort]]] = {}
-        for place, number in enumerate(counts.keys.tolist()):
-            cohort = self.cohorts.names[number]
-            found.setdefault(cohort.of, []).append((place, cohort))
-        return found
 
     def _count_shadows(self, counts: Counts, of_service: Mapping[Service, list[tuple[int, Cohort]]]) -> None:
         """Requests of the track ``shadow``: how many, and how many of them differ."""
@@ -174,19 +175,20 @@ class CanaryBook:
             case.trial.stage, case.trial.percent = stage.place, stage.percent
             case.trial.alpha_share = stage.alpha_share
 
-    def _absorb(
-        self, counts: Counts, of_service: Mapping[Service, list[tuple[int, Cohort]]], pane: int
-    ) -> None:
+    def _absorb(self, decided: Decided, pane: int) -> None:
         trials: list[Trial] = []
         panes: list[Pane] = []
         for service, case in self.cases.items():
             stage, trial = case.rollout.running, case.trial
             if stage is None or trial is None or pane * PANE_S < stage.since_s:
                 continue
-            present = of_service.get(service, [])
-            self._note_baselines(case, present)
             counts_from_s = stage.counts_from_s(case.analysis.warmup_s)
-            if counts_from_s is None or pane * PANE_S < counts_from_s:
+            warms_up = counts_from_s is None or pane * PANE_S < counts_from_s
+            # What is older came late, and is no part of what is judged.
+            part = decided.since(stage.since_s if counts_from_s is None or warms_up else counts_from_s)
+            counts, present = part.counts, part.of_service.get(service, [])
+            self._note_baselines(case, present)
+            if warms_up:
                 self._leave_out(case, counts, present)
                 continue
             if trial.baseline is None and not self._choose(case, pane):
@@ -194,9 +196,10 @@ class CanaryBook:
                 continue
             arms = self._arms(case, present)
             mine = np.array([place for place, *_ in arms], np.int64)
-            part = counts.take(mine)
             trials.append(trial)
-            panes.append(trial.pane(part, [arm for _, arm, _ in arms], [where for *_, where in arms]))
+            panes.append(
+                trial.pane(counts.take(mine), [arm for _, arm, _ in arms], [where for *_, where in arms])
+            )
         absorb(trials, panes)
 
     def _arms(self, case: Case, present: Sequence[tuple[int, Cohort]]) -> list[tuple[int, int, str]]:
@@ -338,7 +341,7 @@ def _is_tested(trial: Trial) -> bool:
     """Whether the sequential tests have something to look at."""
     return (
         trial.analysis.method is Method.SEQUENTIAL and len(trial.weights.keys) > 0 and min(trial.requests) > 0
-    )
+    ) and (bool(trial.measures.rates or trial.measures.latencies) or share_of(trial) is not None)
 
 
 def _progress(case: Case, tick_s: int) -> Progress:

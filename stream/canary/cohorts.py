@@ -83,12 +83,17 @@ class CohortBook:
         """After all were restored: which numbers are free."""
         self._free = sorted(set(range(max(self.names, default=-1) + 1)) - self.names.keys(), reverse=True)
 
-    def read(self, cohorts: Cohorts) -> Counts:
-        """What stage one counted, keyed by cohort and pane."""
+    def read(self, cohorts: Cohorts, numbers: dict[bytes, int]) -> Counts:
+        """What stage one counted, keyed by cohort and pane. ``numbers``: those that series of its chunk have;
+        new ones are added. So a chunk that grows is read as it was before: a series that found no room then
+        may find some now."""
         tally = cohorts.tally
         if not len(tally):
             return Counts.empty()
-        number = np.array([self._of_series(packed) for packed in tally.series], np.int64)
+        for packed in tally.series:
+            if packed not in numbers:
+                numbers[packed] = self._of_series(packed)
+        number = np.array([numbers[packed] for packed in tally.series], np.int64)
         entry = number[tally.entry_series] << PANE_BITS | tally.entry_pane
         place = {name: i for i, name in enumerate(self.columns)}
         column = np.array([place.get(name, -1) for name in tally.columns], np.int64)[tally.cell_column]

@@ -129,6 +129,14 @@ class Counts:
             self.histograms.remap(new_keys[of_histograms]),
         )  # fmt: skip
 
+    def recolumned(self, new: Ints) -> Counts:
+        """With other numbers of columns; −1: that column is left out."""
+        columns = new[self.cell_columns]
+        kept = columns >= 0
+        return self.summed(
+            *(self.keys, self.sums, self.cell_keys[kept], columns[kept], self.cells[kept], self.histograms)
+        )
+
     def by_pane(self) -> Iterator[tuple[int, Counts]]:
         """(pane, counts by cohort), of keys that hold a pane."""
         panes = self.keys & _PANE

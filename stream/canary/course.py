@@ -71,9 +71,12 @@ class Course:
             return 100.0 if was_seen_off else 0.0
         longest_s = self.analysis.warmup_s + self.analysis.longest_s
         part = min(1.0, (tick_s - self.stage.since_s) / longest_s) if self.running else 1.0
-        behind = self.stage.place + (part if self.phase in (Phase.RUNNING, Phase.PROMOTED) else 0.0)
+        stages = len(self.analysis.stages_pct)
+        behind = min(self.stage.place, stages - 1) + (
+            part if self.phase in (Phase.RUNNING, Phase.PROMOTED) else 0.0
+        )
         behind += 1.0 if self.phase is Phase.PASSED else 0.0
-        return 100 * behind / len(self.analysis.stages_pct)
+        return 100 * behind / stages
 
     def conclude(self, verdict: Verdict, tick_s: int) -> None:
         """The judge's last word on the stage that is running."""

@@ -14,6 +14,10 @@ that rise and fall for both alike are no harm.
 
 "Within the margin" is θ_c ≤ ratio·θ_b **or** θ_c ≤ θ_b + floor. That is two convex sets, each with its own E;
 against both speaks the lesser of them. Against "beyond", which is both at once, speaks their average.
+
+A baseline of the past is there before the canary's first request, so that no block has requests of both arms.
+Then each arm is a bet of its own (Robbins' mixture over all rates) against the rates within the margin that
+explain both best, on the counts so far (``all_at_once``).
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.canary.log_beta import log_beta
 from stream.canary.null_line import nearest_on_line
 
 Floats = NDArray[np.float64]
@@ -144,6 +149,28 @@ class ErrorEvidence:
             within[i, some] += np.where(beyond, 0, gain)
         return ErrorEvidence(self.margin, self.so_far.plus(block), worse, within)
 
+    def all_at_once(self, which: NDArray[np.bool_]) -> ErrorEvidence:
+        """The evidence of some rows from what all blocks add up to, for arms that were not there at the same
+        time: a block with requests of one arm alone says nothing, as the other's rate may be anything."""
+        if not which.any():
+            return self
+        some = np.flatnonzero(which)
+        seen = _rows(self.so_far, some)
+        canary = np.clip(seen.bad_canary / np.maximum(seen.n_canary, 1e-300), _LEAST_RATE, 1 - _LEAST_RATE)
+        baseline = np.clip(
+            seen.bad_baseline / np.maximum(seen.n_baseline, 1e-300), _LEAST_RATE, 1 - _LEAST_RATE
+        )
+        regret = _regret(seen.bad_canary, seen.n_canary) + _regret(seen.bad_baseline, seen.n_baseline)
+        there = (seen.n_canary > 0) & (seen.n_baseline > 0)
+        worse, within = self.worse.copy(), self.within.copy()
+        for i, edge in enumerate(self.margin.edges):
+            ratio, difference = edge[0][some], edge[1][some]
+            gain = _gain(seen, canary, baseline, ratio, difference) - regret
+            beyond = canary > ratio * baseline + difference
+            worse[i, some] = np.where(there, np.where(beyond, gain, -regret), 0)
+            within[i, some] = np.where(there, np.where(beyond, -regret, gain), 0)
+        return ErrorEvidence(self.margin, self.so_far, worse, within)
+
     def log_e_worse(self) -> Floats:
         """Evidence against "the canary's rate is within the margin"."""
         return np.asarray(np.where(self.margin.counts, self.worse, np.inf).min(axis=0))
@@ -188,6 +215,21 @@ def _gain(block: Block, canary: Floats, baseline: Floats, ratio: Floats, differe
     return _log_ratio(block.bad_canary, block.n_canary, canary, null_c) + _log_ratio(
         block.bad_baseline, block.n_baseline, baseline, null_b
     )
+
+
+def _regret(bad: Floats, n: Floats) -> Floats:
+    """By how much the likelihood of ``bad`` in ``n`` at the best rate is above its mean over all rates, these
+    taken after Jeffreys; over the likelihood at the true rate that mean is a martingale that begins at 1
+    (Robbins, 1970)."""
+    rate = bad / np.maximum(n, 1e-300)
+    best = _x_log(bad, rate) + _x_log(n - bad, 1 - rate)
+    mean = log_beta(bad + _HALF, n - bad + _HALF) - np.log(np.pi)
+    return np.asarray(np.maximum(best - mean, 0))
+
+
+def _x_log(x: Floats, y: Floats) -> Floats:
+    """x · ln y, and 0 where x is."""
+    return np.where(x > 0, x * np.log(np.where(x > 0, y, 1)), 0)
 
 
 def _log_ratio(bad: Floats, n: Floats, estimate: Floats, null: Floats) -> Floats:

@@ -113,10 +113,11 @@ class Allowances:
 
     @classmethod
     def of(cls, several: Sequence[Allowance], which: Ints) -> Allowances:
-        apart = np.arange(len(several))[:, None] * _APART
-        highs = np.stack([one.highs for one in several]) + apart
-        lows = np.stack([one.lows for one in several]) + apart
-        return cls(highs.ravel(), lows.ravel(), which)
+        """``several`` may be none, where no metric is a latency."""
+        highs = [one.highs + i * _APART for i, one in enumerate(several)]
+        lows = [one.lows + i * _APART for i, one in enumerate(several)]
+        none = np.empty(0, np.int64)
+        return cls(np.concatenate([none, *highs]), np.concatenate([none, *lows]), which)
 
     def high(self, rows: Ints, j: Ints) -> Ints:
         which = self.which[rows]

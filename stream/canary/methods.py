@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from stream.canary import fixed, sequential
-from stream.canary.counts import CELL_BAD, CELL_BAD_WEIGHT, CELL_EVENTS, CELL_WEIGHT
+from stream.canary.absorb import effective, efficiency
+from stream.canary.counts import CELL_BAD_WEIGHT, CELL_WEIGHT
 from stream.canary.kayenta.classify import Class, Rules, classify
 from stream.canary.kayenta.score import Outcome, Scored, score, verdict
 from stream.canary.sequential import Measured, Progress
@@ -26,9 +27,19 @@ TAIL = 0.99
 
 def judge(trial: Trial, progress: Progress, measured: Sequence[Measured] = ()) -> Judgement:
     """By the method of the trial's analysis; ``measured`` is for the sequential one."""
+    if trial.baseline is None and trial.warmup[CANARY]:
+        return _without_baseline(trial, progress)
     if trial.analysis.method is Method.SEQUENTIAL:
         return _sequential(trial, progress, measured)
     return (_fixed if trial.analysis.method is Method.FIXED else _kayenta)(trial, progress)
+
+
+def _without_baseline(trial: Trial, progress: Progress) -> Judgement:
+    """The canary has requests; they wait for somebody to be compared with."""
+    over = progress.elapsed_s >= progress.longest_s
+    names = ", ".join(kind.value for kind in trial.analysis.baselines)
+    reason = f"there is nothing to compare the canary with: no requests of {names}"
+    return Judgement(Verdict.NODATA, sequential.advice(Verdict.NODATA, over), reason, final=over)
 
 
 def _sequential(trial: Trial, progress: Progress, measured: Sequence[Measured]) -> Judgement:
@@ -48,7 +59,7 @@ def _fixed(trial: Trial, progress: Progress) -> Judgement:
         canary,
         baseline,
         slos,
-        least_requests=progress.least_events,
+        least_requests=1 if progress.enough else progress.least_events,
         pass_score=float(analysis.pass_score),
         marginal_score=float(analysis.marginal_score),
     )
@@ -63,11 +74,16 @@ def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
     found = []
     for arm, histogram in enumerate(merged):
         column = np.zeros(len(buckets))
-        column[np.searchsorted(buckets, histogram.buckets)] = histogram.weights / 1e6
+        # Sampled requests count by weight, and all together as their effective number (Kish).
+        scale = histogram.effective_sizes() / np.maximum(histogram.totals(), 1)
+        column[np.searchsorted(buckets, histogram.buckets)] = histogram.weights * np.repeat(
+            scale, histogram.sizes
+        )
         requests, bad = trial.requests[arm], 0
         if errors is not None:
             counted = trial.cells[errors, :, arm].sum(axis=0)
-            requests, bad = int(counted[CELL_EVENTS]), int(counted[CELL_BAD])
+            n, bads = effective(counted, efficiency(trial.sums[:, arm].sum(axis=0)))
+            requests, bad = round(float(n)), round(float(bads))
         found.append(fixed.Arm(column, requests, bad, _tail(histogram)))
     return found[CANARY], found[BASELINE]
 

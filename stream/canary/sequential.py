@@ -121,10 +121,11 @@ class Measured:
     @property
     def would_have_shown(self) -> bool:
         """Whether twice the margin would have been seen, in each direction that is harm."""
-        shown = True
+        # Whose whole interval is beyond the limit shows harm rather, though the test does not call it so yet.
+        shown = self.lower <= self.limit and self.upper >= self.lowest
         if self.direction is not Direction.DECREASE:
             rise = self.smallest_seen
-            shown = rise < inf and rise - 1 <= TWICE * (self.limit - 1)
+            shown = shown and rise < inf and rise - 1 <= TWICE * (self.limit - 1)
         if self.direction is not Direction.INCREASE:
             fall = self._smallest_fall
             shown = shown and 0 < fall < inf and 1 / fall - 1 <= TWICE * (1 / self.lowest - 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+import numpy as np
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
 from stream.canary.case import Case
 from stream.canary.cohorts import Cohort, CohortBook, Service
@@ -16,6 +18,7 @@ from stream.canary.rollout_state import RolloutRecord
 from stream.canary.shadow import Shadow, ShadowRecord
 from stream.canary.state import (
     CohortRecord,
+    ColumnsRecord,
     CountsRecord,
     MarkRecord,
     SaidRecord,
@@ -30,6 +33,8 @@ from stream.canary.state import (
     trial_record,
 )
 from stream.canary.trial import Mark
+from stream.model.analysis import Analysis
+from stream.model.comparison import Comparison
 from stream.model.objective import PANE_S
 from stream.wire.state import decode, encode, key, parse_key
 from stream.wire.stored import Stored
@@ -42,7 +47,7 @@ class Book(Protocol):
     cases: dict[Service, Case]
     shadows: dict[Service, Shadow]
     past: Past
-    pending: dict[int, list[Counts]]
+    pending: dict[tuple[int, int], list[Counts]]
 
 
 class StoredBook:
@@ -50,9 +55,10 @@ class StoredBook:
 
     def __init__(self) -> None:
         self._cohorts: Stored[Cohort] = Stored("cohort", _encode_cohort)
+        self._columns: Stored[ColumnsRecord] = Stored("cohort-columns", encode)
         self._rollouts: Stored[RolloutRecord] = Stored("rollout", encode)
         self._trials: Stored[TrialRecord] = Stored("trial", encode)
-        self._marks: Stored[tuple[int, Mark]] = Stored("trial-mark", _encode_mark)
+        self._marks: Stored[tuple[int, Mark, list[str]]] = Stored("trial-mark", _encode_mark)
         self._said: Stored[SaidRecord] = Stored("canary-said", encode)
         self._shadows: Stored[ShadowRecord] = Stored("shadow", encode)
         self._pending: Stored[CountsRecord] = Stored("cohort-pane", encode)
@@ -63,14 +69,17 @@ class StoredBook:
         """Records to write, None to delete; afterwards they count as stored."""
         yield from self._cohorts.all(((number,), cohort) for number, cohort in book.cohorts.names.items())
         cases = book.cases.values()
-        trials = [(c.analysis.identity, c.trial) for c in cases if c.trial is not None]
-        yield from self._rollouts.all(((c.analysis.identity,), c.rollout.record()) for c in cases)
-        yield from self._trials.all(((name,), trial_record(trial)) for name, trial in trials)
-        yield from self._marks.all(((name,), (trial.serial, trial.mark)) for name, trial in trials)
-        yield from self._said.all(((c.analysis.identity,), said_record(c)) for c in cases if c.told)
-        yield from self._shadows.all(((s.comparison.identity,), s.state) for s in book.shadows.values())
-        merged = ((pane, Counts.merge(several)) for pane, several in book.pending.items())
-        yield from self._pending.all(((pane,), counts_record(counts)) for pane, counts in merged)
+        trials = [(_named(c.analysis), c.trial) for c in cases if c.trial is not None]
+        yield from self._columns.all([((), ColumnsRecord(book.cohorts.columns))])
+        yield from self._rollouts.all((_named(c.analysis), c.rollout.record()) for c in cases)
+        yield from self._trials.all((name, trial_record(trial)) for name, trial in trials)
+        yield from self._marks.all(
+            (name, (trial.serial, trial.mark, trial.metrics)) for name, trial in trials
+        )
+        yield from self._said.all((_named(c.analysis), said_record(c)) for c in cases if c.told)
+        yield from self._shadows.all((_named(s.comparison), s.state) for s in book.shadows.values())
+        merged = ((places, Counts.merge(several)) for places, several in book.pending.items())
+        yield from self._pending.all((places, counts_record(counts)) for places, counts in merged)
         for place, counts in book.past.changes():
             if counts is not None:
                 self._past.add(place)
@@ -82,42 +91,67 @@ class StoredBook:
 
     def restore(self, book: Book, stored: Mapping[bytes, bytes], decided_s: int | None) -> None:
         """Fill an empty book. Raises ValueError on what cannot be read."""
-        case_of = {case.analysis.identity: case for case in book.cases.values()}
-        shadow_of = {shadow.comparison.identity: shadow for shadow in book.shadows.values()}
+        case_of = {_named(case.analysis): case for case in book.cases.values()}
+        shadow_of = {_named(shadow.comparison): shadow for shadow in book.shadows.values()}
+        columns = stored.get(key("cohort-columns"))
+        new = None if columns is None else _renumbered(decode(ColumnsRecord, columns).names, book)
         for name, value in sorted(stored.items()):
-            kind, place = parse_key(name)
+            kind, parts = parse_key(name)
+            place = tuple(parts)
             match kind:
+                case "cohort-columns":
+                    self._columns.find(name, value)
                 case "cohort":
                     self._cohorts.find(name, value)
                     cohort = decode(CohortRecord, value)
                     book.cohorts.restore(int(place[0]), Cohort(*astuple(cohort)))
                 case "cohort-pane":
                     self._pending.find(name, value)
-                    book.pending[int(place[0])] = [counts_of(decode(CountsRecord, value))]
+                    counts = counts_of(decode(CountsRecord, value))
+                    book.pending[int(place[0]), int(place[1])] = [
+                        counts if new is None else counts.recolumned(new)
+                    ]
                 case "cohort-past":
                     where = int(place[0]), int(place[1])
                     self._past.add(where)
-                    book.past.parts[where] = counts_of(decode(CountsRecord, value))
+                    counts = counts_of(decode(CountsRecord, value))
+                    if new is not None:
+                        counts = counts.recolumned(new)
+                        book.past.changed.add(where)
+                    book.past.parts[where] = counts
                 case "rollout":
                     self._rollouts.find(name, value)
-                    _restore_rollout(case_of.get(place[0]), decode(RolloutRecord, value))
+                    _restore_rollout(case_of.get(place), decode(RolloutRecord, value))
                 case "shadow":
                     self._shadows.find(name, value)
-                    if place[0] in shadow_of:
-                        shadow_of[place[0]].state = decode(ShadowRecord, value)
+                    if place in shadow_of:
+                        shadow_of[place].state = decode(ShadowRecord, value)
                 case "canary-said":
                     self._said.find(name, value)
-                    if place[0] in case_of:
-                        restore_said(case_of[place[0]], decode(SaidRecord, value))
+                    if place in case_of:
+                        restore_said(case_of[place], decode(SaidRecord, value))
                 case "trial":
                     self._trials.find(name, value)
-                    _restore_trial(case_of.get(place[0]), decode(TrialRecord, value))
+                    _restore_trial(case_of.get(place), decode(TrialRecord, value))
                 case "trial-mark":
                     self._marks.find(name, value)
-                    if place[0] in case_of and (trial := case_of[place[0]].trial) is not None:
+                    if place in case_of and (trial := case_of[place].trial) is not None:
                         restore_mark(trial, decode(MarkRecord, value))
         book.cohorts.settle()
         book.cohorts.heard(book.cohorts.names, 0 if decided_s is None else decided_s // PANE_S)
+
+
+def _named(one: Analysis | Comparison) -> tuple[str, ...]:
+    """A service's own: what an analysis of the same name has seen of another one says nothing of it."""
+    return one.identity, one.service
+
+
+def _renumbered(before: list[str], book: Book) -> NDArray[np.int64] | None:
+    """By the number that a column had, the one that it has; −1: none. None if all are the same."""
+    if before == book.cohorts.columns:
+        return None
+    now = {name: i for i, name in enumerate(book.cohorts.columns)}
+    return np.array([now.get(name, -1) for name in before], np.int64)
 
 
 def _restore_rollout(case: Case | None, record: RolloutRecord) -> None:
@@ -131,7 +165,7 @@ def _restore_trial(case: Case | None, record: TrialRecord) -> None:
         case.trial = trial_of(record, case.analysis, case.measures)
 
 
-def _encode_mark(mark: tuple[int, Mark]) -> bytes:
+def _encode_mark(mark: tuple[int, Mark, list[str]]) -> bytes:
     return encode(mark_record(*mark))
 
 

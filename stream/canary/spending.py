@@ -12,6 +12,8 @@ from math import log
 
 RESERVE = 0.1
 """The part of α that is kept for stages that an analysis has not planned."""
+LEAST_SHARE = 1e-100
+"""What is halved again and again ends here: no sum notices it, and it has a logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def share_of_stage(
     each = (1 - RESERVE) / len(places) if places else 0.0
     for place in places:
         if place not in begun and (percent is None or plan_pct[place] == percent < 100):
-            return each, (*begun, place)
+            # A plan that was changed meanwhile may give out no more than is left.
+            return max(min(each, 1 - spent), LEAST_SHARE), (*begun, place)
     kept = each * sum(1 for place in places if place not in begun)
-    return (1 - spent - kept) / 2, begun
+    return max((1 - spent - kept) / 2, LEAST_SHARE), begun

@@ -49,6 +49,12 @@ def counts_of(record: CountsRecord) -> Counts:
     )
 
 
+class ColumnsRecord(Record, frozen=True):
+    """Names of the columns, by the numbers that counts have."""
+
+    names: list[str]
+
+
 class CohortRecord(Record, frozen=True):
     namespace: str
     service: str
@@ -116,6 +122,8 @@ class MarkRecord(Record, frozen=True):
     cells: bytes
     histograms: bytes
     points: list[list[tuple[float | None, float | None]]]
+    metrics: list[str]
+    """Whose values the points are."""
 
 
 def trial_record(trial: Trial) -> TrialRecord:
@@ -144,29 +152,34 @@ def trial_record(trial: Trial) -> TrialRecord:
     )
 
 
-def mark_record(serial: int, mark: Mark) -> MarkRecord:
+def mark_record(serial: int, mark: Mark, metrics: list[str]) -> MarkRecord:
     return MarkRecord(
         serial,
         pack(mark.sums),
         pack(mark.cells),
         histograms_to_bytes(mark.histograms),
         [list(points) for points in mark.points],
+        metrics,
     )
 
 
 def restore_mark(trial: Trial, record: MarkRecord) -> None:
-    """Raises ValueError on a record that cannot be read."""
+    """Minutes of other metrics than those of the analysis are left out.
+
+    Raises ValueError on a record that cannot be read."""
     if record.serial == trial.serial:
+        points = record.points if record.metrics == trial.metrics else []
         trial.mark = Mark(
             unpack(record.sums).reshape(ARMS, 3),
             unpack(record.cells).reshape(-1, ARMS, 4),
             histograms_from_bytes(record.histograms),
-            tuple(tuple(points) for points in record.points),
+            tuple(tuple(minute) for minute in points),
         )
 
 
 def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Trial | None:
-    """None when the analysis looks at other metrics or margins by now: what it had seen says nothing of them.
+    """None when the analysis looks at other metrics by now, or at rates with another margin: what it had seen
+    says nothing of them.
 
     Raises ValueError on a record that cannot be read.
     """
@@ -195,12 +208,14 @@ def trial_of(record: TrialRecord, analysis: Analysis, measures: Measures) -> Tri
 
 
 def _names(measures: Measures) -> list[str]:
-    """What the columns of a record go by: metrics with what they are held to, and the SLOs' columns."""
-    metrics = [
+    """What the columns of a record go by: metrics, and the SLOs' columns."""
+    columns = [f"{slo.name}|{slo.column}" for slo in measures.slos]
+    # Evidence on a rate is evidence on its margin; that on a latency is made of histograms at each look.
+    rates = [
         f"{m.name}|{m.direction.value}|{m.margin.pct.normalize()}|{m.margin.least.normalize()}"
-        for m in (*measures.rates, *measures.latencies)
+        for m in measures.rates
     ]
-    return [*metrics, *(f"{slo.name}|{slo.column}" for slo in measures.slos)]
+    return [*rates, *(m.name for m in measures.latencies), *columns]
 
 
 def _floats(data: bytes, *shape: int) -> NDArray[np.float64]:

@@ -219,6 +219,11 @@ class Trial:
         return self.histograms.aligned(key_of(arm, np.arange(len(self.endpoints))))
 
     @property
+    def metrics(self) -> list[str]:
+        """Names, in the order of the analysis."""
+        return [metric.name for metric in self.analysis.metrics]
+
+    @property
     def requests(self) -> tuple[int, int]:
         """(canary, baseline)."""
         of_arm = self.sums[:, :, 0].sum(axis=0).tolist()
