@@ -48,7 +48,7 @@ def main() -> None:
         print(f"missed: {what}")
     if chosen.write:
         text = io.StringIO()
-        Console(file=text, width=200).print(table(results, markdown=True))
+        Console(file=text, width=400).print(table(results, markdown=True))
         lines = "\n".join(line.strip() for line in text.getvalue().splitlines() if line.strip())
         write_into(PAGE, f"{rollouts:,} rollouts a row.\n\n{lines}")
 
