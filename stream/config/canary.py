@@ -17,7 +17,17 @@ from stream.config.header import NO_METADATA, Metadata, Reading, read_metadata
 from stream.config.margins import MARGINS
 from stream.config.section import FaultError, Section, Value, expected
 from stream.config.values import count, duration_ms, flag, list_of, name, number, one_of
-from stream.model.analysis import SLO_PREFIX, Analysis, Baseline, Direction, Margin, Method, Metric
+from stream.model.analysis import (
+    LATENCY_METRICS,
+    SLO_PREFIX,
+    THROUGHPUT,
+    Analysis,
+    Baseline,
+    Direction,
+    Margin,
+    Method,
+    Metric,
+)
 from stream.window.panes import round_up_to_pane_s
 
 ON_FAIL = ("rollback", "advise")
@@ -93,11 +103,18 @@ def _metric(value: Value) -> Metric | None:
     with value.section() as metric:
         called = metric.required("name", _metric_name)
         direction, margin = MARGINS["slo" if called is None or called.startswith(SLO_PREFIX) else called]
-        direction = Direction(metric.optional("direction", one_of(tuple(Direction)), direction))
+        direction = Direction(metric.optional("direction", one_of(_directions(called)), direction))
         margin = metric.optional("margin", _margin, margin)
         weight = metric.optional("weight", number(above=0), Decimal(1))
         critical = metric.optional("critical", flag, False)
     return None if called is None else Metric(called, direction, margin, weight, critical)
+
+
+def _directions(called: str | None) -> tuple[Direction, ...]:
+    """Which changes of a metric can be harm: fewer errors are none, nor is more traffic by itself."""
+    if called == THROUGHPUT:
+        return Direction.DECREASE, Direction.EITHER
+    return tuple(Direction) if called is None or called in LATENCY_METRICS else (Direction.INCREASE,)
 
 
 def _metric_name(value: Value) -> str:

@@ -76,6 +76,10 @@ def test_an_analysis_says_who_is_compared_by_what(tmp_path: Path) -> None:
             'latency-p99.9, error-rate, throughput, slo/<name of an SLO>, found "latency-p98" '
             "(did you mean latency-p99?)",
         ),
+        (
+            "metrics: [{name: error-rate, direction: decrease}]",
+            'spec.metrics[0].direction: must be "increase", found "decrease" (did you mean increase?)',
+        ),
         ("metrics: [{name: slo/down}]", "spec.metrics: there is no SLO shop/down of payment"),
         (
             "metrics: [{name: error-rate}, {name: error-rate}]",
@@ -207,6 +211,11 @@ SCHEMA = Path(__file__).parents[2] / "schemas" / "canary-analysis.schema.json"
         ("metrics: []", False),
         ("stages: [5]", False),
         ("metrics: [{name: latency-p98}]", False),
+        ("metrics: [{name: latency-p50, direction: decrease}]", True),
+        ("metrics: [{name: error-rate, direction: increase}]", True),
+        ("metrics: [{name: error-rate, direction: either}]", False),
+        ("metrics: [{name: slo/up, direction: decrease}]", False),
+        ("metrics: [{name: throughput, direction: increase}]", False),
         ("metrics: [{name: slo/}]", False),
         ("metrics: [{name: error-rate, margin: {least: 1}}]", False),
         ("metrics: [{name: error-rate, weight: 0}]", False),
