@@ -22,7 +22,16 @@ from stream.wire.columns import pack
 from stream.wire.notice import unpack_deploy
 from stream.wire.partial import Report, decode_message, unpack_chunk
 from stream.wire.signal import Signal
-from stream.wire.state import VERSION, ShardRecord, SourceRecord, decode, encode, key, parse_key
+from stream.wire.state import (
+    VERSION,
+    ShardRecord,
+    SourceRecord,
+    check_version,
+    decode,
+    encode,
+    key,
+    parse_key,
+)
 
 _SHARD = key("shard")
 
@@ -61,8 +70,7 @@ class Keeper:
 
     def _restore(self, records: Mapping[bytes, bytes]) -> None:
         record = decode(ShardRecord, records[_SHARD])
-        if record.version != VERSION:
-            raise ValueError(f"state of version {record.version}, expected {VERSION}")
+        check_version(record.version)
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
         self.clock.idle_as_of_ms, self.clock.rests_on_ms = record.idle_as_of_ms, record.rests_on_ms

@@ -13,7 +13,9 @@ from stream.wire.cohorts import CohortContents, Cohorts, pack_cohorts, unpack_co
 from stream.wire.columns import pack, unpack
 from stream.wire.tally import NUMBERS, Tally
 
-VERSION = 4
+VERSION = 5
+READABLE = (4, VERSION)
+"""Version 4 lacks the fields whose defaults say so."""
 
 
 class Report(msgspec.Struct, array_like=True, frozen=True):
@@ -89,13 +91,17 @@ def encode_partial(
 
 
 def decode_message(data: bytes) -> Message:
-    """Raises ValueError on what is not a message of this version."""
+    """Raises ValueError on what is not a message of a version that this Burngate reads."""
     try:
         message = _decoder.decode(data)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a partial: {error}") from error
-    if message.version != VERSION:
-        raise ValueError(f"a partial of version {message.version}, expected {VERSION}")
+    if message.version not in READABLE:
+        written = "a newer" if message.version > VERSION else "a much older"
+        raise ValueError(
+            f"a partial of format {message.version}, which {written} Burngate wrote; "
+            f"this one reads {READABLE[0]} to {VERSION}"
+        )
     return message
 
 

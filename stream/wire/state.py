@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import msgspec
 
-VERSION = 3
+VERSION = 4
+READABLE = (3, VERSION)
+"""Version 3 lacks the fields whose defaults say so; restoring gives them their meaning."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -103,6 +105,17 @@ class PairRecord(Record, frozen=True):
 
 
 R = TypeVar("R", bound=Record)
+
+
+def check_version(version: int) -> None:
+    """Raises ValueError on state that this Burngate cannot read."""
+    if version not in READABLE:
+        written = "a newer" if version > VERSION else "a much older"
+        raise ValueError(
+            f"it has format {version}, which {written} Burngate wrote; "
+            f"this one reads {READABLE[0]} to {VERSION}"
+        )
+
 
 _encoder = msgspec.msgpack.Encoder()
 
