@@ -9,8 +9,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from faust.types import TP
 
 from stream.slo.reached import Resumption
@@ -19,29 +20,31 @@ log = logging.getLogger(__name__)
 
 Remember = Callable[[], Awaitable[Mapping[int, Resumption | None]]]
 """Where the state says that the sources were left, by partition."""
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
     """What stands beside a committed offset."""
 
-    epoch: int
-    partitions: int
+    epoch: _Natural
+    partitions: Annotated[int, msgspec.Meta(ge=1)]
     """How many there were at the app's very first start."""
-    term: int = 0
+    term: _Natural = 0
     """Add it to the group's generation. A group that was forgotten counts its generations from 1 again."""
     topic: str | None = None
     """The topic's id; None where brokers know none."""
-    sent: int | None = None
+    sent: _Natural | None = None
     """Everything below this offset is in acknowledged partials."""
 
     @classmethod
-    def decode(cls, metadata: str) -> Noted:
-        said = json.loads(metadata)
-        return cls(
-            *(int(said["epoch"]), int(said["partitions"]), int(said.get("term", 0))),
-            *(said.get("topic"), said.get("sent")),
-        )
+    def decode(cls, metadata: str) -> Noted | None:
+        """None if it is no note of ours: who sets offsets by hand (``kafka-consumer-groups --reset-offsets``)
+        leaves none beside them, or anything."""
+        try:
+            return msgspec.json.decode(metadata, type=cls)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return None
 
     def encode(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
@@ -52,6 +55,12 @@ class Beginning(NamedTuple):
 
     offset: int
     noted: Noted
+
+
+class _Committed(NamedTuple):
+    offset: int
+    noted: Noted | None
+    """None: the offset was not set by a worker."""
 
 
 class _Start(NamedTuple):
@@ -83,21 +92,23 @@ class Beginnings:
     async def _find(
         self, consumer: Any, tp: TP, begin: int, end: int, topic: str | None, generation: int
     ) -> Beginning:
-        """Offsets that began anew (first start, a topic made again, deleted records) get a new epoch."""
+        """Offsets that began anew (first start, a topic made again, deleted records), or were set by somebody
+        else, get a new epoch."""
         committed = await _committed(consumer, tp)
-        is_same = (
-            committed is None or None in (committed.noted.topic, topic) or committed.noted.topic == topic
-        )
-        if committed is not None and is_same and begin <= committed.offset <= end:
-            noted = replace(committed.noted, topic=topic or committed.noted.topic, sent=None)
+        noted = None if committed is None else committed.noted
+        is_same = noted is None or None in (noted.topic, topic) or noted.topic == topic
+        if committed is not None and noted is not None and is_same and begin <= committed.offset <= end:
+            noted = replace(noted, topic=topic or noted.topic, sent=None)
             return Beginning(committed.offset, noted)
         count = await self._first_count(consumer)
         if committed is None:
             start = await self._where_left(consumer, tp, begin, end, count)
+        elif noted is None:
+            start = _set_from_outside(tp, committed.offset, begin, end)
         elif not is_same:
             start = _made_again(tp, begin)
         else:
-            start = _where_it_continues(tp, committed, begin, end)
+            start = _where_it_continues(tp, committed.offset, noted.sent, begin, end)
         if count is None:
             count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
         epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
@@ -146,14 +157,25 @@ class Beginnings:
         """How many partitions there were at the app's very first start; None if this is it."""
         for partition in range(consumer.partition_count(self.requests)):
             committed = await _committed(consumer, TP(self.requests, partition))
-            if committed is not None:
+            if committed is not None and committed.noted is not None:
                 return committed.noted.partitions
         return None
 
 
-async def _committed(consumer: Any, tp: TP) -> Beginning | None:
+async def _committed(consumer: Any, tp: TP) -> _Committed | None:
     found = await consumer.committed_offset(tp)
-    return None if found is None else Beginning(found.offset, Noted.decode(found.metadata))
+    return None if found is None else _Committed(found.offset, Noted.decode(found.metadata))
+
+
+def _set_from_outside(tp: TP, offset: int, begin: int, end: int) -> _Start:
+    """Where somebody else has set the group's offset, or as near to it as there are records."""
+    start = min(end, max(begin, offset))
+    log.warning(
+        "%s[%d]: the group's offset was set to %d by somebody else: reading from %d in a new epoch; what had "
+        "been counted from there on is counted again",
+        *(tp.topic, tp.partition, offset, start),
+    )
+    return _Start(start)
 
 
 def _made_again(tp: TP, begin: int) -> _Start:
@@ -161,10 +183,9 @@ def _made_again(tp: TP, begin: int) -> _Start:
     return _Start(begin)
 
 
-def _where_it_continues(tp: TP, committed: Beginning, begin: int, end: int) -> _Start:
+def _where_it_continues(tp: TP, offset: int, sent: int | None, begin: int, end: int) -> _Start:
     """Where to begin when the committed offset can not be read from."""
-    sent = committed.noted.sent
-    if sent is not None and committed.offset < begin <= sent <= end:
+    if sent is not None and offset < begin <= sent <= end:
         log.info(
             "%s[%d]: records below %d were deleted after they were counted: reading from %d",
             *(tp.topic, tp.partition, begin, sent),
@@ -172,6 +193,6 @@ def _where_it_continues(tp: TP, committed: Beginning, begin: int, end: int) -> _
         return _Start(sent)
     log.warning(
         "%s[%d]: the committed offset %d is outside of what is there (%d to %d): reading from %d",
-        *(tp.topic, tp.partition, committed.offset, begin, end, begin),
+        *(tp.topic, tp.partition, offset, begin, end, begin),
     )
     return _Start(begin)

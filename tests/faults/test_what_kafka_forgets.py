@@ -151,7 +151,25 @@ async def retention_passes_the_reader(shop: Shop) -> list[bytes]:
     return []
 
 
+async def offsets_are_set_by_hand(shop: Shop) -> list[bytes]:
+    """As ``kafka-consumer-groups --reset-offsets --to-latest`` does it: without metadata; or another tool,
+    with its own."""
+    shop.fleet.stop()
+    await shop.feed(half(1, 77)[: HALF // 2])
+    group = AIOKafkaConsumer(bootstrap_servers=shop.broker, group_id=shop.app, enable_auto_commit=False)
+    await group.start()
+    tps = [TopicPartition(shop.topic, p) for p in range(PARTITIONS)]
+    group.assign(tps)
+    ends = await group.end_offsets(tps)
+    said = ("", "reset by hand")
+    await group.commit({tp: OffsetAndMetadata(ends[tp], text) for tp, text in zip(tps, said, strict=True)})
+    await group.stop()
+    shop.fleet.start(0)
+    return []
+
+
 _FORGETTING: tuple[Forget, ...] = (
+    offsets_are_set_by_hand,
     offsets_expire,
     topic_is_made_again,
     topic_is_made_again_and_filled,
