@@ -16,21 +16,21 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NoReturn
 
 from faust.types import TP
 
+from stream.agents.aside import in_own_thread
 from stream.agents.contact import Contact
 from stream.agents.free_memory import use_one_arena
 from stream.agents.impacts import Impacts
 from stream.agents.ingest import Ingest
 from stream.agents.notices import Notices
 from stream.agents.rules import Rules
+from stream.agents.slo_files import SloFiles
 from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
 from stream.agents.windows import Windows
-from stream.config import load_rules
-from stream.errors import ConfigError, UserError
+from stream.errors import UserError
 from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers, what_is_wrong
 from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
@@ -55,10 +55,11 @@ CONTACT_CHECK_S = 1.0
 def run_worker(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Raises UserError for what ends it otherwise."""
     set_up_logging(settings.log_format, settings.log_level)
-    rules = load_rules(settings.slos)
+    files = SloFiles(settings.slos)
+    rules = files.load()
     log.info("%s from %s", _told(rules), ", ".join(map(str, settings.slos)))
     _settle_in()
-    asyncio.run(Worker(settings, Rules(rules, settings.partitions, settings.max_series)).run())
+    asyncio.run(Worker(settings, Rules(rules, settings.partitions, settings.max_series), files).run())
     return 0
 
 
@@ -77,9 +78,10 @@ def _settle_in() -> None:
 class Worker:
     """One worker process."""
 
-    def __init__(self, settings: Settings, rules: Rules) -> None:
+    def __init__(self, settings: Settings, rules: Rules, files: SloFiles) -> None:
         self.settings = settings
         self.rules = rules
+        self.files = files
         self.stats = Stats()
         self.stats.slo_files_loaded_at_s = time.time()
         self.topics = declare_topics(settings.app, settings.partitions, settings.topic_prefix)
@@ -213,28 +215,23 @@ class Worker:
 
     async def _watch_slo_files(self) -> None:
         """Take changed SLO files into use; keep the old ones while the new are faulty."""
-        seen = _fingerprint(self.settings.slos)
         while True:
             await asyncio.sleep(self.settings.reload_interval.total_seconds())
-            now = _fingerprint(self.settings.slos)
-            if now == seen:
-                continue
-            seen = now
-            try:
-                rules = load_rules(self.settings.slos)
-            except UserError as error:
+            found = await self.files.look()
+            if isinstance(found, UserError):
                 self.stats.slo_files_valid = False
-                kind = "invalid" if isinstance(error, ConfigError) else "unreadable"
-                log.error("the changed SLO files are %s, the old ones stay in use:\n%s", kind, error)
-                continue
-            if rules != self.rules.ruleset:
-                self.rules.replace(rules)
-                await self.impacts.use(rules)
-                await self.windows.reload(self.app.consumer)
-                log.info("%s in use after a change of the files", _told(rules))
-            elif not self.stats.slo_files_valid:
-                log.info("the SLO files are good again, and say what is in use: %s", _told(rules))
-            self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
+            elif found is not None:
+                await self._use(found)
+                self.stats.slo_files_valid, self.stats.slo_files_loaded_at_s = True, time.time()
+
+    async def _use(self, found: Ruleset) -> None:
+        if found != self.rules.ruleset:
+            self.rules.take(await in_own_thread(lambda: self.rules.made_of(found), "slo-files"))
+            await self.impacts.use(found)
+            await self.windows.reload(self.app.consumer)
+            log.info("%s in use after a change of the files", _told(found))
+        elif not self.stats.slo_files_valid:
+            log.info("the SLO files are good again, and say what is in use: %s", _told(found))
 
     async def _watch_progress(self, stop: asyncio.Event) -> None:
         """End the worker when something stands still. Stopping has a limit of its own."""
@@ -351,16 +348,3 @@ def _told(rules: Ruleset) -> str:
     if not rules.analyses:
         return slos
     return f"{slos} and {counted(len(rules.analyses), 'canary analysis', 'canary analyses')}"
-
-
-def _fingerprint(paths: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the files: enough to see a change."""
-    found = []
-    for path in paths:
-        for file in [path, *sorted(path.rglob("*.y*ml"))] if path.is_dir() else [path]:
-            try:
-                status = file.stat()
-                found.append((str(file), status.st_mtime_ns, status.st_size))
-            except OSError:
-                found.append((str(file), 0, 0))
-    return tuple(found)

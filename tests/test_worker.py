@@ -612,7 +612,7 @@ def test_every_record_is_as_its_schema_says(story: Shop) -> None:
 def test_its_log_has_no_traceback(story: Shop) -> None:
     log = story.log.read_text()
     assert "Traceback" not in log
-    assert " ERROR " not in log.replace("ERROR   stream.app: the changed SLO files", "")
+    assert " ERROR " not in log.replace("ERROR   stream.agents.slo_files: the changed SLO files", "")
 
 
 @pytest.mark.broker

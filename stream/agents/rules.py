@@ -13,12 +13,16 @@ class Rules:
     def __init__(self, ruleset: Ruleset, partitions: int, max_series: int = MAX_SERIES) -> None:
         self.partitions = partitions
         self.max_series = max_series
-        self.replace(ruleset)
-
-    def replace(self, ruleset: Ruleset) -> None:
         self.ruleset = ruleset
         self.catalog = catalog_of(ruleset)
-        self._lexicon = Lexicon(self.catalog, self.partitions, self.max_series)
+        self._lexicon = Lexicon(self.catalog, partitions, max_series)
+
+    def made_of(self, ruleset: Ruleset) -> Rules:
+        """Others, to be taken into use by :meth:`take`. Of ten thousand SLOs it takes a while."""
+        return Rules(ruleset, self.partitions, self.max_series)
+
+    def take(self, others: Rules) -> None:
+        self.ruleset, self.catalog, self._lexicon = others.ruleset, others.catalog, others._lexicon
 
     @property
     def lexicon(self) -> Lexicon:

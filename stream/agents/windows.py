@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from stream.agents.watchdog import Work
 from stream.errors import InvariantError
 from stream.kafka import state
 from stream.kafka.batches import RecordBatch
-from stream.kafka.failures import FencedError, StateError
+from stream.kafka.failures import FencedError, StaleGenerationError, StateError
 from stream.kafka.state import Held, StateStore
 from stream.model.stats import LatencyReading, Stats
 from stream.pipeline import canary_book
@@ -113,6 +114,8 @@ class Windows:
         self.wanted: dict[TP, int] = {}
         """Partitions that are ours, with the generation in which they became so."""
         self._locks: dict[TP, asyncio.Lock] = {}
+        self._taking: dict[TP, asyncio.Task[None]] = {}
+        """What is being taken over."""
         self._restoring = asyncio.Lock()
         """One at a time: each holds a partition's records beside what is made of them, and two share one
         interpreter."""
@@ -127,36 +130,55 @@ class Windows:
     # ownership
 
     async def acquire(self, consumer: Any, tp: TP, generation: int) -> None:
-        """Fence, restore, seek. Long: run as a task."""
+        """Fence, restore, seek. Long: run as a task. It ends without an error when the partition is given up
+        meanwhile: whoever gives it up does not wait for a restore that nobody needs any more."""
         self.wanted[tp] = generation
         async with self._lock(tp):
             if self.wanted.get(tp) != generation or self._owns(tp, generation):
                 return
-            started_s = time.monotonic()
+            taking = self._taking[tp] = asyncio.ensure_future(self._take_over(consumer, tp, generation))
+            try:
+                await asyncio.wait([taking])
+            except asyncio.CancelledError:
+                taking.cancel()
+                await asyncio.wait([taking])
+                raise
+            finally:
+                del self._taking[tp]
+            if not taking.cancelled():
+                taking.result()
+
+    async def _take_over(self, consumer: Any, tp: TP, generation: int) -> None:
+        started_s = time.monotonic()
+        async with AsyncExitStack() as on_failure:
             async with self._restoring:
                 held = await self.store.acquire(tp.partition)
-                if self.wanted.get(tp) != generation:
-                    await held.release()
-                    return
+                on_failure.push_async_callback(held.release)
                 keeper = await self._restore(tp, held)
-            run = await self._seek(consumer, tp, keeper)
-            due = [self._outgoing(signal) for signal in keeper.leftovers]
-            self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
-            seconds = time.monotonic() - started_s
-            self.stats.restore_seconds.observe(seconds)
-            log.info(
-                "took over partition %d in %.2f s: %d state records",
-                *(tp.partition, seconds, held.restored.record_count),
-            )
+            try:
+                run = await self._seek(consumer, tp, keeper)
+            except StaleGenerationError as error:
+                log.info("partition %d went to another worker while it was restored: %s", tp.partition, error)
+                self.wanted.pop(tp, None)
+                return
+            on_failure.pop_all()
+        due = [self._outgoing(signal) for signal in keeper.leftovers]
+        self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
+        seconds = time.monotonic() - started_s
+        self.stats.restore_seconds.observe(seconds)
+        log.info(
+            "took over partition %d in %.2f s: %d state records",
+            *(tp.partition, seconds, held.restored.record_count),
+        )
 
     async def _restore(self, tp: TP, held: Held) -> Keeper:
-        catalog = self._catalog_of(tp)
+        def restored() -> Keeper:
+            catalog = self._catalog_of(tp)
+            return Keeper(catalog, self.max_series, held.records, [canary_book(catalog)])
+
         try:
-            return await _aside(
-                lambda: Keeper(catalog, self.max_series, held.records, [canary_book(catalog)])
-            )
+            return await _aside(restored)
         except ValueError as error:
-            await held.release()
             raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
         finally:
             held.records.clear()
@@ -179,6 +201,8 @@ class Windows:
         """Checkpoint and let go, before the group gives the partitions to others."""
         for tp in tps:
             self.wanted.pop(tp, None)
+            if tp in self._taking:
+                self._taking[tp].cancel()
         await asyncio.gather(*(self._release(tp) for tp in tps))
 
     async def _release(self, tp: TP) -> None:

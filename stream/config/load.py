@@ -1,18 +1,14 @@
-"""Paths in, objectives or every problem out: the I/O of this room.
-
-A directory is read recursively, ``*.yaml`` and ``*.yml``, in the order of the names on the way; names with a
-leading dot are passed over, as the shell's ``*`` does (a mounted ConfigMap keeps its files twice, once below
-``..data``). A path that is named itself is read whatever it is called. A file that is reached twice, by two
-paths or through links, is read once, where it is met first.
+"""Paths in, objectives or every problem out: the I/O of this room. Which files a path stands for is said in
+:mod:`stream.config.files`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stream.config.files import Found, walk
 from stream.config.graph import graph_problems
 from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
@@ -27,8 +23,6 @@ from stream.model.ruleset import Ruleset
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file: some ten thousand SLOs."""
-
-SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +43,8 @@ class Report:
     files: tuple[str, ...]
     located: tuple[Located, ...]
     problems: tuple[Problem, ...]
+    is_unreadable: bool = False
+    """Whether some of the problems are the system's: another attempt may go well."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -75,6 +71,10 @@ class MissingPathsError(UsageError):
         super().__init__("\n".join(f"{_shown(path)}: no such file or directory" for path in paths))
 
 
+class UnreadableFilesError(ConfigError):
+    """Some of the files could not be read; the problems of the others are told as well."""
+
+
 def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
     """As :func:`load_rules`: the objectives alone."""
     return load_rules(paths).objectives
@@ -83,10 +83,13 @@ def load_objectives(paths: Sequence[Path]) -> tuple[Objective, ...]:
 def load_rules(paths: Sequence[Path]) -> Ruleset:
     """What files and directories say, in order of files, then of documents.
 
-    Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all, and
-    :class:`MissingPathsError` for paths that do not exist.
+    Raises :class:`ConfigError` with every problem of every file, also when there is no SLO at all
+    (:class:`UnreadableFilesError` where the system refused some of them), and :class:`MissingPathsError` for
+    paths that do not exist.
     """
     report = check_paths(paths)
+    if report.is_unreadable:
+        raise UnreadableFilesError(report.problems)
     if report.problems:
         raise ConfigError(report.problems)
     return Ruleset(report.objectives, report.analyses, report.graphs, report.comparisons)
@@ -98,8 +101,8 @@ def check_paths(paths: Sequence[Path]) -> Report:
     if missing:
         raise MissingPathsError(missing)
     reader = _Reader()
-    for path in paths:
-        reader.read(path)
+    for found in walk(paths):
+        reader.read(found)
     reader.check_slos_named()
     reader.check_one_of_a_kind_a_service()
     reader.problems.extend(graph_problems(reader.links))
@@ -107,7 +110,8 @@ def check_paths(paths: Sequence[Path]) -> Report:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
         reader.problems.append(Problem(where, 1, 1, "", "no SLO found", hint))
-    return Report(tuple(reader.files), tuple(reader.located), tuple(sorted(reader.problems)))
+    problems = tuple(sorted(reader.problems))
+    return Report(tuple(reader.files), tuple(reader.located), problems, reader.is_unreadable)
 
 
 @dataclass(slots=True)
@@ -117,44 +121,29 @@ class _Reader:
     files: list[str] = field(default_factory=list)
     located: list[Located] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    """Real paths of the files and directories that were reached."""
     first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
     links: list[tuple[str, Links]] = field(default_factory=list)
     """Of each service graph, with its file."""
+    is_unreadable: bool = False
 
-    def read(self, path: Path) -> None:
-        """Reads a file, or every SLO file below a directory."""
-        waiting = [path]
-        while waiting:
-            current = waiting.pop()
-            problems = Problems(_shown(current))
-            try:
-                if not self._is_new(current):
-                    continue
-                if current.is_dir():
-                    waiting.extend(reversed(_entries(current)))
-                    continue
-                if current is not path and not current.is_file():
-                    current.stat()  # says why, for a link that leads nowhere
-                    raise OSError("not a regular file")
-                self.files.append(problems.file)
-                self._read_text(_text(current), problems)
-            except _NotTextError as error:
-                problems.found.append(error.problem(problems.file))
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                problems.found.append(Problem(problems.file, 1, 1, "", f"cannot be read: {reason}"))
-            except TooManyProblemsError:
-                pass  # one of them says so
-            self.problems.extend(problems.found)
-
-    def _is_new(self, path: Path) -> bool:
-        real = os.path.realpath(path)
-        new = real not in self.seen
-        self.seen.add(real)
-        return new
+    def read(self, found: Found) -> None:
+        """Reads a file, or tells why it cannot be."""
+        problems = Problems(_shown(found.path))
+        try:
+            if found.error is not None:
+                raise found.error
+            self.files.append(problems.file)
+            self._read_text(_text(found.path), problems)
+        except _NotTextError as error:
+            problems.found.append(error.problem(problems.file))
+        except OSError as error:
+            self.is_unreadable = True
+            reason = (error.strerror or str(error)).lower()
+            problems.found.append(Problem(problems.file, 1, 1, "", f"cannot be read: {reason}"))
+        except TooManyProblemsError:
+            pass  # one of them says so
+        self.problems.extend(problems.found)
 
     def _read_text(self, text: str, problems: Problems) -> None:
         for root in read_documents(text):
@@ -238,15 +227,6 @@ def _text(path: Path) -> str:
         bad = error.object[error.start]
         before = error.object[: error.start].decode("utf-8")
         raise _NotTextError(f"not UTF-8: the byte 0x{bad:02x}", mark_at(before, len(before))) from None
-
-
-def _entries(directory: Path) -> list[Path]:
-    """What is read of a directory, by name: its directories and its SLO files."""
-    return [
-        entry
-        for entry in sorted(directory.iterdir())
-        if not entry.name.startswith(".") and (entry.name.endswith(SUFFIXES) or entry.is_dir())
-    ]
 
 
 def _exists(path: Path) -> bool:
