@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.canary.absorb import evidence_of
-from stream.canary.counts import EVENTS
+from stream.canary.counts import CELL_EVENTS
 from stream.canary.evidence import Compared, compare_errors, compare_latencies, put_together
 from stream.canary.look import (
     allowances,
@@ -42,7 +42,7 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
         effect = effects(rows, lambda t: t.rate_scatter)
         thresholds = _of_intervals(rows, lambda t: t.measures.rates)
         compared = compare_errors(evidence_of(rows), effect, thresholds)
-        counted = np.concatenate([t.sums[:, :, EVENTS] for t in trials]).T
+        counted = rows.joined(_events_of_rates)
         _sort_in(found, rows, lambda t: t.measures.rates, compared, effect, counted)
     rows = Rows.of_latencies(trials)
     if rows.metrics.any():
@@ -50,7 +50,7 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
         thresholds = _of_intervals(rows, lambda t: t.measures.latencies)
         sets = [trial.histograms for trial in trials]
         baseline, canary = (side_by_side(trials, sets, arm) for arm in (BASELINE, CANARY))
-        counted = np.stack((canary.count, baseline.count))
+        counted = np.stack((canary.count, baseline.count))[:, rows.places]
         near = rows.joined(lambda t: t.near)
         ends = near[0], near[1]
         compared = compare_latencies(
@@ -68,6 +68,11 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
     ]
 
 
+def _events_of_rates(trial: Trial) -> NDArray[np.int64]:
+    """[2, M, E]"""
+    return np.moveaxis(trial.cells[: len(trial.measures.rates), :, :, CELL_EVENTS], -1, 0)
+
+
 def _of_intervals(rows: Rows, metrics_of: Callable[[Trial], Sequence[Metric]]) -> Floats:
     """[rows] what each endpoint's interval is held to, for those of all endpoints to hold at once."""
     each = np.array([log_threshold(t, m) for t in rows.trials for m in metrics_of(t)])
@@ -82,18 +87,17 @@ def _sort_in(
     effect: Floats,
     counted: NDArray[np.int64],
 ) -> None:
-    """``counted``: [2, endpoints of all trials] requests of the canary and of the baseline."""
-    start = first = 0
+    """``counted``: [2, rows] requests of the canary and of the baseline."""
+    start = 0
     for trial, one in zip(rows.trials, found, strict=True):
         weights = stratum_weights(trial)
         some = np.flatnonzero(weights > 0)
         for metric in metrics_of(trial):
             if len(some):
                 mine = some + start
-                requests = counted[:, some + first].sum(axis=1)
+                requests = counted[:, mine].sum(axis=1)
                 one[metric.name] = _together(trial, metric, compared.take(mine), effect[mine], some, requests)
             start += len(trial.endpoints)
-        first += len(trial.endpoints)
 
 
 def _together(

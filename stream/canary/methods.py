@@ -49,16 +49,13 @@ def _sequential(trial: Trial, progress: Progress, measured: Sequence[Measured]) 
 
 def _fixed(trial: Trial, progress: Progress) -> Judgement:
     canary, baseline = _arms(trial)
-    slos = tuple(
-        fixed.SloReading(slo.name, good, slo.target_pct)
-        for slo, (good, _) in slo_readings(trial)
-        if good is not None
-    )
+    slos = tuple(fixed.SloReading(slo.name, good, slo.target_pct) for slo, (good, _) in slo_readings(trial))
     analysis = trial.analysis
     said = fixed.judge(
         canary,
         baseline,
         slos,
+        asked=trial.metrics,
         least_requests=1 if progress.enough else progress.least_events,
         pass_score=float(analysis.pass_score),
         marginal_score=float(analysis.marginal_score),
@@ -79,12 +76,12 @@ def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
         column[np.searchsorted(buckets, histogram.buckets)] = histogram.weights * np.repeat(
             scale, histogram.sizes
         )
-        requests, bad = trial.requests[arm], 0
+        judged = bad = 0
         if errors is not None:
             counted = trial.cells[errors, :, arm].sum(axis=0)
             n, bads = effective(counted, efficiency(trial.sums[:, arm].sum(axis=0)))
-            requests, bad = round(float(n)), round(float(bads))
-        found.append(fixed.Arm(column, requests, bad, _tail(histogram)))
+            judged, bad = round(float(n)), round(float(bads))
+        found.append(fixed.Arm(column, trial.requests[arm], bad, _tail(histogram), judged))
     return found[CANARY], found[BASELINE]
 
 
@@ -122,6 +119,8 @@ def _kayenta(trial: Trial, progress: Progress) -> Judgement:
         bad = [r.reason for r, s in zip(results, scored, strict=True) if s.classification is not Class.PASS]
         reason = "; ".join(bad) or summed.reason
         said = Judgement(what, sequential.advice(what, over=True), reason, summed.score, tuple(results))
+        if what is Verdict.PASS and not analysis.as_published and _lacks_data(scored):
+            said = replace(said, verdict=Verdict.MARGINAL, recommendation=Recommendation.PAUSE, score=None)
     return _at_the_end(said, progress)
 
 
@@ -130,6 +129,11 @@ _OF_OUTCOME = {
     Outcome.MARGINAL: Verdict.MARGINAL,
     Outcome.FAIL: Verdict.FAIL,
 }
+
+
+def _lacks_data(scored: Sequence[Scored]) -> bool:
+    """Of a metric that an arm has nothing of the published judge thinks well."""
+    return any(one.classification is Class.NODATA for one in scored)
 
 
 def _or_nan(value: float | None) -> float:

@@ -2,12 +2,11 @@
 
 A metric is **worse** when the evidence against "within the margin" has reached 1/α, its share of it;
 **within** when that against "beyond the margin" has, on endpoints with nearly all of the traffic; otherwise
-**open**. So:
+**open**. One of which an arm has nothing is neither, and **nodata**. So:
 
 - ``fail``: some metric is worse.
 - ``pass``: every metric is within, and the shortest duration is over. Or the longest is, none is worse, and
-  twice
-  the margin would have been seen in each that is open.
+  twice the margin would have been seen in each that is not within.
 - ``marginal``: the longest duration is over, and neither.
 - ``inconclusive``: until then; and at the end, if there was too little data.
 - ``nodata``: an arm had no requests at all.
@@ -16,12 +15,20 @@ A metric is **worse** when the evidence against "within the margin" has reached 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import exp, inf, isfinite, log
 from typing import NamedTuple
 
-from stream.canary.verdict import Interval, Judgement, MetricResult, Recommendation, Verdict
+from stream.canary.verdict import (
+    WITHOUT_DATA,
+    Interval,
+    Judgement,
+    MetricResult,
+    Recommendation,
+    Verdict,
+    without_data,
+)
 from stream.model.analysis import Direction
 
 LARGEST_LOG_E = 690.0
@@ -36,6 +43,7 @@ class Standing(StrEnum):
     WORSE = "worse"
     WITHIN = "within"
     OPEN = "open"
+    NODATA = WITHOUT_DATA
 
 
 class Limit(NamedTuple):
@@ -89,6 +97,8 @@ class Measured:
 
     @property
     def standing(self) -> Standing:
+        if not (self.n_canary > 0 and self.n_baseline > 0):
+            return Standing.NODATA
         if self.log_e >= self.log_threshold:
             return Standing.WORSE
         return Standing.WITHIN if self.within else Standing.OPEN
@@ -121,6 +131,8 @@ class Measured:
     @property
     def would_have_shown(self) -> bool:
         """Whether twice the margin would have been seen, in each direction that is harm."""
+        if self.standing is Standing.NODATA:
+            return False
         # Whose whole interval is beyond the limit shows harm rather, though the test does not call it so yet.
         shown = self.lower <= self.limit and self.upper >= self.lowest
         if self.direction is not Direction.DECREASE:
@@ -134,7 +146,7 @@ class Measured:
     @property
     def score(self) -> float:
         """0–100: how much of the interval, on the scale of logarithms, lies within the margin."""
-        if self.standing is Standing.WORSE:
+        if self.standing in (Standing.WORSE, Standing.NODATA):
             return 0.0
         if self.standing is Standing.WITHIN:
             return 100.0
@@ -148,6 +160,8 @@ class Measured:
     @property
     def reason(self) -> str:
         """In words, with numbers."""
+        if self.standing is Standing.NODATA:
+            return self._without_data.reason
         change, margin = (
             f"{self.name} {self.canary:.4g} against {self.baseline:.4g}",
             f"{self.margin_floor:.4g}",
@@ -165,6 +179,11 @@ class Measured:
 
     def result(self) -> MetricResult:
         """As all methods report it."""
+        if self.standing is Standing.NODATA:
+            threshold = exp(min(self.log_threshold, LARGEST_LOG_E))
+            return replace(
+                self._without_data, threshold=threshold, weight=self.weight, critical=self.critical
+            )
         return MetricResult(
             self.name,
             _bounded(self.canary),
@@ -185,6 +204,10 @@ class Measured:
             weight=self.weight,
             critical=self.critical,
         )
+
+    @property
+    def _without_data(self) -> MetricResult:
+        return without_data(self.name, *self.requests)
 
     def _margin(self) -> str:
         match self.direction:
@@ -253,7 +276,7 @@ def judge(metrics: Sequence[Measured], progress: Progress) -> Judgement:
     worse = [one for one in metrics if one.standing is Standing.WORSE]
     if worse:
         return said(Verdict.FAIL, "; ".join(one.reason for one in worse), final=True)
-    still_open = [one for one in metrics if one.standing is Standing.OPEN]
+    still_open = [one for one in metrics if one.standing in (Standing.OPEN, Standing.NODATA)]
     if not metrics:
         return said(Verdict.INCONCLUSIVE, "nothing was measured of any metric")
     if not still_open and progress.elapsed_s >= progress.shortest_s:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+WITHOUT_DATA = "nodata"
+"""The classification of a metric of which an arm has nothing."""
+
 
 class Verdict(StrEnum):
     PASS = "pass"  # noqa: S105 - no password
@@ -65,6 +68,15 @@ class MetricResult:
     worst_endpoint: str | None = None
     weight: float = 1.0
     critical: bool = False
+
+
+def without_data(name: str, canary: int, baseline: int) -> MetricResult:
+    """A metric that so many requests of each arm tell, none of one of them: it lets no canary pass."""
+    sides = [side for side, n in (("canary", canary), ("baseline", baseline)) if not n]
+    reason = f"{name}: no request of the {' or the '.join(sides)} tells it"
+    return MetricResult(
+        *(name, None, None, canary, baseline, float(canary), float(baseline), WITHOUT_DATA, reason)
+    )
 
 
 @dataclass(frozen=True, slots=True)

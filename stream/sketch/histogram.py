@@ -102,13 +102,15 @@ class HistogramSet:
         starts = _starts(words[order])
         distinct = words[order][starts]
         firsts = _starts(keys[by_key])
+        merged = keys[by_key][firsts]
         squares = np.concatenate([one.squares for one in sets])[by_key]
         roughly = np.add.reduceat(squares.astype(np.float64), firsts)
         return cls(
-            keys[by_key][firsts],
+            merged,
             np.add.reduceat(np.concatenate([one.count for one in sets])[by_key], firsts),
             np.where(roughly >= MOST_SQUARES, MOST_SQUARES, np.add.reduceat(squares, firsts)),
-            np.append(_starts(distinct >> SPAN_BITS), len(distinct)),
+            # Not where the words' keys change: a histogram may be empty.
+            np.append(np.searchsorted(distinct >> SPAN_BITS, merged), len(distinct)),
             _bucket(distinct),
             np.add.reduceat(weights[order], starts),
         )
@@ -280,8 +282,10 @@ def _bucket(words: Ints) -> NDArray[np.int32]:
 
 
 def _starts(ordered: Ints) -> Ints:
-    """Where runs of equal numbers begin."""
-    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    """Where runs of equal numbers begin; of no numbers none does."""
+    begins = np.ones(len(ordered), np.bool_)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    return np.flatnonzero(begins)
 
 
 def squares_of(weights: Ints | int) -> Ints:

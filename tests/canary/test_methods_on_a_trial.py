@@ -10,6 +10,8 @@ import pytest
 
 from stream.canary.absorb import absorb
 from stream.canary.counts import PANE_BITS, Counts
+from stream.canary.detail import measure
+from stream.canary.look import settle
 from stream.canary.methods import judge
 from stream.canary.points import end_minute
 from stream.canary.sequential import Progress
@@ -49,6 +51,80 @@ def counted(rng: np.random.Generator, slower: float, errors: float) -> Counts:
     histograms = HistogramSet.from_values(np.repeat(keys, n), latency.ravel())
     assert int(keys.max()) < 1 << PANE_BITS
     return Counts.summed(keys, sums, keys, np.zeros(2, np.int64), cells, histograms)
+
+
+def missing(method: Method, canary: set[str], baseline: set[str], **fields: object) -> Trial:
+    """A trial of three endpoints; of each arm only those in the set send latencies, and a verdict if "ok"
+    is in it."""
+    analysis = replace(PLAIN, method=method, **fields)  # type: ignore[arg-type]
+    trial = Trial(analysis, Measures.of(analysis, SLOS, {ERROR_COLUMN: 0}), baseline=Baseline.STABLE)
+    rng, endpoints = np.random.default_rng(3), ["/a", "/b", "/c"]
+    n, keys, has = 200, np.arange(6), [canary, baseline]
+    arms, where = [CANARY, BASELINE] * 3, [e for e in endpoints for _ in range(2)]
+    slow = np.array([key for key in keys if where[key] in has[arms[key]]], np.int64)
+    judged = np.array([key for key in keys if "ok" in has[arms[key]]], np.int64)
+    for pane in range(36):
+        events = np.full(6, n)
+        sums = np.column_stack([events, events * ONE, events * SQUARE])
+        cells = np.column_stack([events, events * ONE, events // 200, events // 200 * ONE])[judged]
+        latencies = HistogramSet.from_values(np.repeat(slow, n), rng.lognormal(3, 0.5, n * len(slow)))
+        counts = Counts.summed(keys, sums, judged, np.zeros(len(judged), np.int64), cells, latencies)
+        absorb([trial], [trial.pane(counts, arms, where)])
+        settle(trial)
+        if pane % 6 == 5:
+            end_minute(trial)
+    return trial
+
+
+EVERYTHING = {"/a", "/b", "/c", "ok"}
+LATENCY_ONLY = (METRICS[1],)
+
+
+@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize(
+    ("canary", "baseline", "metrics", "unknown"),
+    [
+        (set(), set(), METRICS, {"latency-p99", "error-rate"}),
+        ({"ok"}, {"ok"}, METRICS, {"latency-p99"}),
+        ({"ok"}, EVERYTHING, METRICS, {"latency-p99"}),
+        (EVERYTHING, {"ok"}, METRICS, {"latency-p99"}),
+        (EVERYTHING, {"/a", "/b", "/c"}, METRICS, {"error-rate"}),
+        ({"/a", "/b", "/c"}, EVERYTHING, METRICS, {"error-rate"}),
+        ({"ok"}, EVERYTHING, LATENCY_ONLY, {"latency-p99"}),
+        ({"/a", "ok"}, {"/c", "ok"}, METRICS, set()),
+    ],
+)
+def test_what_an_arm_says_nothing_of_is_nodata_and_no_canary_passes_by_it(
+    method: Method, canary: set[str], baseline: set[str], metrics: tuple[Metric, ...], unknown: set[str]
+) -> None:
+    trial = missing(method, canary, baseline, metrics=metrics)
+    measured = measure([trial])[0] if method is Method.SEQUENTIAL else ()
+    said = judge(trial, progress(trial), measured)
+    found = {one.name: one for one in said.metrics}
+    assert {name for name, one in found.items() if one.classification == "nodata"} >= unknown
+    for name in unknown:
+        one = found[name]
+        assert one.n == 0 or one.n_baseline == 0
+        assert one.canary is None or one.baseline is None
+        assert said.verdict is not Verdict.MARGINAL or one.reason in said.reason
+    if unknown:
+        assert said.verdict is not Verdict.PASS
+        assert said.recommendation is not Recommendation.PROMOTE
+        assert said.score is None or said.score < 90
+
+
+def test_what_the_fixed_method_is_not_asked_for_it_does_not_miss() -> None:
+    """Without latencies in either arm, and an analysis of errors alone."""
+    trial = missing(Method.FIXED, {"ok"}, {"ok"}, metrics=(METRICS[2],))
+    said = judge(trial, progress(trial))
+    assert (said.verdict, [one.name for one in said.metrics]) == (Verdict.PASS, ["error-rate"])
+    trial = missing(Method.FIXED, {"ok"}, EVERYTHING, metrics=(METRICS[2],))
+    assert judge(trial, progress(trial)).verdict is Verdict.MARGINAL
+
+
+def test_the_fixed_method_says_nothing_of_errors_that_nobody_counted() -> None:
+    trial = missing(Method.FIXED, EVERYTHING, EVERYTHING, metrics=LATENCY_ONLY)
+    assert {one.name for one in judge(trial, progress(trial)).metrics} == {"latency", "latency-p99"}
 
 
 def progress(trial: Trial, over: bool = True) -> Progress:

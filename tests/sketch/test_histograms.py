@@ -147,6 +147,34 @@ def test_under_new_keys_those_that_share_one_are_added_up(rows: Rows, renamed: l
     assert columns(moved) == columns(build([(renamed[key], v, w) for key, v, w in rows]))
 
 
+@given(st.lists(KEYED, max_size=3), st.lists(st.integers(0, 1), min_size=9, max_size=9))
+def test_empty_histograms_change_no_sum(parts: list[Rows], renamed: list[int]) -> None:
+    """Lined up with others, most keys of a set have nothing: so it is with endpoints without latencies."""
+    whole = HistogramSet.merge([build(rows) for rows in parts])
+    gaps = [build(rows).aligned(np.arange(9)) for rows in parts]
+    merged = HistogramSet.merge([*gaps, HistogramSet.empty(), HistogramSet.empty().aligned(np.arange(9))])
+    assert columns(merged.select(merged.count > 0)) == columns(whole)
+    left = merged.minus(gaps[0]) if gaps else merged
+    rest = HistogramSet.merge([build(rows) for rows in parts[1:]])
+    assert columns(left.select(left.count > 0))[0] == columns(rest)[0]
+    moved = merged.remap(np.array(renamed, np.int64))
+    assert moved.keys.tolist() == sorted(set(renamed))
+    some = moved.select(moved.count > 0)
+    mine = np.array([renamed[key] for key in whole.keys.tolist()], np.int64)
+    assert columns(some) == columns(whole.remap(mine))
+    assert moved.totals().sum() == whole.totals().sum()
+    assert moved.quantile_buckets(0.5)[moved.count == 0].tolist() == [ZERO] * int((moved.count == 0).sum())
+
+
+def test_sets_of_nothing_can_be_merged_and_renamed() -> None:
+    nothing = HistogramSet.empty().aligned(np.array([2, 5]))
+    for one in (HistogramSet.merge([nothing, nothing]), nothing.remap(np.array([2, 5]))):
+        assert (one.keys.tolist(), one.sizes.tolist()) == ([2, 5], [0, 0])
+    assert nothing.remap(np.zeros(2, np.int64)).sizes.tolist() == [0]
+    assert HistogramSet.empty().remap(np.empty(0, np.int64)).keys.tolist() == []
+    assert nothing.minus(HistogramSet.empty()).sizes.tolist() == [0, 0]
+
+
 @given(KEYED)
 def test_bytes_bring_everything_back(rows: Rows) -> None:
     histograms = build(rows)
