@@ -1,96 +1,52 @@
-"""``/metrics``, ``/healthz`` and ``/readyz`` over HTTP.
+"""``/metrics``, ``/healthz`` and ``/readyz`` over HTTP, in a thread with an event loop of its own.
 
-Rendering thousands of series takes a while, so it is done in a thread, from a snapshot that no agent writes
-to; the event loop only copies some counters. One rendering at a time: a second scrape waits.
+A worker that is busy can still be asked whether it lives. What its agents write is read in their loop, which
+copies some counters. Thousands of series, which take a while, are rendered from the copy, one rendering at a
+time: scrapes that come meanwhile share the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
 from http import HTTPStatus
-from importlib.metadata import version
+from typing import TypeVar
 
-from prometheus_client import PROCESS_COLLECTOR, Metric
-from prometheus_client.exposition import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    choose_encoder,
-    generate_latest,
-    gzip_accepted,
-)
-from prometheus_client.registry import Collector
+from aiohttp import web
 
 from stream.errors import UserError
-from stream.export.collector import StatsCollector
+from stream.export.connections import BACKLOG, Connection, Room, text
+from stream.export.exposition import Form, render
 from stream.model.stats import Stats
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Probe = Callable[[], str | None]
 """The reason why something is not as it should be; None when it is."""
 
-_REQUEST_BYTES = 16 << 10
-_REQUEST_LIMIT_S = 10.0
-_RESPONSE_LIMIT_S = 60.0
-_TEXT = "text/plain; charset=utf-8"
+_LOOP_LIMIT_S = 5.0
+"""So long an answer waits for the agents' loop."""
+_STOP_LIMIT_S = 5.0
+_MAX_FORMS = 8
+"""In so many the metrics wait to be rendered; who asks may name any version of a format."""
 
 
 class MetricsPortError(UserError):
     """The metrics port cannot be opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: HTTPStatus
-    body: bytes
-    content_type: str = _TEXT
-    headers: tuple[str, ...] = ()
-
-    def encode(self, *, with_body: bool) -> bytes:
-        head = (
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
-            f"Content-Type: {self.content_type}",
-            f"Content-Length: {len(self.body)}",
-            *self.headers,
-            "Connection: close",
-        )
-        return "\r\n".join((*head, "", "")).encode("latin-1") + (self.body if with_body else b"")
-
-
-class _Everything(Collector):
-    """The worker's own metrics and the standard ``process_*`` ones."""
-
-    def __init__(self, stats: StatsCollector) -> None:
-        self._stats = stats
-
-    def collect(self) -> list[Metric]:
-        return [*self._stats.collect(), *PROCESS_COLLECTOR.collect()]
-
-
-def render(snapshot: Stats, now_s: float, accept: str, accept_encoding: str) -> Response:
-    """The exposition in the form that the headers ask for: Prometheus' text or OpenMetrics, gzip or not."""
-    try:
-        encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is none
-        encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
-    body = encode(_Everything(StatsCollector(snapshot, now_s, version("burngate"))))
-    if gzip_accepted(accept_encoding):
-        return Response(
-            HTTPStatus.OK, gzip.compress(body, compresslevel=1), content_type, ("Content-Encoding: gzip",)
-        )
-    return Response(HTTPStatus.OK, body, content_type)
-
-
 class MetricsServer:
     """Serves one worker's stats; an async context manager.
 
-    ``healthy``: whether the process is worth keeping, ``ready``: whether it does its work; a probe that gives
-    a reason is answered 503 with it. ``clock`` gives epoch seconds. Port 0 takes a free one.
+    ``healthy``: whether the process is worth keeping, asked in the server's thread. ``ready``: whether it
+    does its work, asked in the loop that starts the server. A probe that gives a reason is answered 503 with
+    it. ``clock`` gives epoch seconds. Port 0 takes a free one.
     """
 
     def __init__(
@@ -106,42 +62,44 @@ class MetricsServer:
         self._stats = stats
         self._host = host
         self._wanted_port = port
-        self._probes = {"/healthz": healthy, "/readyz": ready}
+        self._healthy = healthy
+        self._ready = ready
         self._clock = clock
-        self._rendering = asyncio.Lock()
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._agents_loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._port = 0
 
     @property
     def port(self) -> int:
         """The port that is open."""
-        assert self._server is not None, "not started"
-        return int(self._server.sockets[0].getsockname()[1])
+        assert self._thread is not None, "not started"
+        return self._port
 
     async def start(self) -> None:
         """Raises :class:`MetricsPortError` when the port is taken or cannot be opened here."""
+        self._agents_loop = asyncio.get_running_loop()
+        opened: Future[int] = Future()
+        thread = threading.Thread(target=self._run, args=(opened,), name="metrics", daemon=True)
+        thread.start()
         try:
-            self._server = await asyncio.start_server(
-                self._serve, self._host, self._wanted_port, limit=_REQUEST_BYTES
-            )
+            self._port = await asyncio.wrap_future(opened)
         except (OSError, UnicodeError) as error:
             raise MetricsPortError(
                 f"cannot open the metrics port {self._host}:{self._wanted_port}: {_reason(error)}; choose "
                 "others with --metrics-port and --metrics-host, or switch it off with --metrics-port 0"
             ) from error
+        self._thread = thread
         log.info("metrics on http://%s:%d/metrics", self._host, self.port)
 
     async def stop(self) -> None:
         """Closes the port and cuts what is still being answered. May be called again."""
-        if self._server is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
-        self._server.close()
-        await asyncio.sleep(0)  # connections that were just accepted begin, and can be cut
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        await asyncio.to_thread(thread.join, _STOP_LIMIT_S)
 
     async def __aenter__(self) -> MetricsServer:
         await self.start()
@@ -150,80 +108,99 @@ class MetricsServer:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    # in the server's thread
+
+    def _run(self, opened: Future[int]) -> None:
         try:
-            await self._exchange(reader, writer)
-        except (OSError, EOFError, TimeoutError):
-            pass  # the client went away, or never said what it wants
-        except asyncio.CancelledError:
-            pass  # cut by stop(); Python 3.11 logs a handler that ends so as an error
-        finally:
-            self._connections.discard(task)
-            writer.close()
+            asyncio.run(self._serve(opened))
+        except BaseException as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        method = "GET"
+    async def _serve(self, opened: Future[int]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._rendering = asyncio.Lock()
+        self._next: dict[Form, asyncio.Task[bytes]] = {}
+        room, server = Room(), web.Server(self._answer, handler_cancellation=True)
+        listening = await self._loop.create_server(
+            lambda: Connection(server, room, asyncio.get_running_loop()),
+            self._host,
+            self._wanted_port,
+            backlog=BACKLOG,
+        )
+        opened.set_result(int(listening.sockets[0].getsockname()[1]))
+        await self._stopping.wait()
+        listening.close()
+        await asyncio.sleep(0)  # connections that were just accepted begin, and can be cut
+        room.clear()
+        await asyncio.sleep(0)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(_REQUEST_LIMIT_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            response = _text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        else:
-            request, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-            method = request.partition(" ")[0]
-            try:
-                response = await self._answer(request, fields)
-            except Exception:
-                # A worker must not stop for want of being watched.
-                log.exception("a request on the metrics port failed: %s", request)
-                response = _text(HTTPStatus.INTERNAL_SERVER_ERROR)
-        async with asyncio.timeout(_RESPONSE_LIMIT_S):
-            writer.write(response.encode(with_body=method != "HEAD"))
-            await writer.drain()
+            response = await self._respond(request)
+        except TimeoutError:
+            response = text(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"busy: the worker's event loop has not answered for {_LOOP_LIMIT_S:g} s",
+            )
+        response.force_close()
+        return response
 
-    async def _answer(self, request: str, fields: list[str]) -> Response:
-        parts = request.split(" ")
-        if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or any(map(_is_broken, fields)):
-            return _text(HTTPStatus.BAD_REQUEST)
-        method, target, _ = parts
-        if method not in ("GET", "HEAD"):
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, headers=("Allow: GET, HEAD",))
-        path = target.partition("?")[0]
-        if path == "/metrics":
-            return await self._metrics(fields)
-        if path in self._probes:
-            reason = self._probes[path]()
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else _text(HTTPStatus.OK)
-        return _text(HTTPStatus.NOT_FOUND, "here are /metrics, /healthz and /readyz")
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
+        if request.path == "/metrics":
+            wanted = Form.wanted(_joined(request, "Accept"), _joined(request, "Accept-Encoding"))
+            return await self._metrics(wanted)
+        if request.path == "/healthz":
+            return _probed(self._healthy())
+        if request.path == "/readyz":
+            return _probed(await self._in_agents_loop(self._ready))
+        return text(HTTPStatus.NOT_FOUND, "here are /metrics, /healthz and /readyz")
 
-    async def _metrics(self, fields: list[str]) -> Response:
-        wanted = _headers(fields)
-        accept, accept_encoding = wanted.get("accept", ""), wanted.get("accept-encoding", "")
+    async def _metrics(self, form: Form) -> web.Response:
+        if (rendering := self._next.get(form)) is None:
+            if len(self._next) >= _MAX_FORMS:
+                return text(HTTPStatus.SERVICE_UNAVAILABLE, "asked for in too many forms at once")
+            rendering = self._next[form] = asyncio.create_task(self._render(form))
+            rendering.add_done_callback(lambda done: done.cancelled() or done.exception())
+        body = await asyncio.shield(rendering)
+        packed = {"Content-Encoding": "gzip"} if form.packed else {}
+        return web.Response(
+            body=body, headers={"Content-Type": form.content_type, "Server": "burngate", **packed}
+        )
+
+    async def _render(self, form: Form) -> bytes:
         async with self._rendering:
-            snapshot, now_s = self._stats.snapshot(), self._clock()
-            return await asyncio.to_thread(render, snapshot, now_s, accept, accept_encoding)
+            del self._next[form]  # who asks from now on wants what is newer
+            snapshot = await self._in_agents_loop(self._stats.snapshot)
+            return await asyncio.to_thread(render, snapshot, self._clock(), form)
+
+    async def _in_agents_loop(self, work: Callable[[], T]) -> T:
+        """Raises TimeoutError when that is too busy."""
+        done: Future[T] = Future()
+
+        def do() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(work())
+                except BaseException as error:
+                    done.set_exception(error)
+
+        assert self._agents_loop is not None
+        self._agents_loop.call_soon_threadsafe(do)
+        async with asyncio.timeout(_LOOP_LIMIT_S):
+            return await asyncio.wrap_future(done)
 
 
-def _text(status: HTTPStatus, text: str = "", headers: tuple[str, ...] = ()) -> Response:
-    return Response(status, f"{text or status.phrase.lower()}\n".encode(), headers=headers)
+def _probed(reason: str | None) -> web.Response:
+    return text(HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else text(HTTPStatus.OK)
 
 
-def _is_broken(field: str) -> bool:
-    """Line ends within a field would reach the answer's own header."""
-    return any(char in field for char in "\r\n\0")
-
-
-def _headers(fields: list[str]) -> dict[str, str]:
-    """Header fields by lower-case name; those of one name joined."""
-    found: dict[str, str] = {}
-    for field in fields:
-        name, _, value = field.partition(":")
-        name = name.strip().lower()
-        found[name] = f"{found[name]},{value.strip()}" if name in found else value.strip()
-    return found
+def _joined(request: web.BaseRequest, name: str) -> str:
+    """A header field's value; those of one name joined."""
+    return ",".join(request.headers.getall(name, ()))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

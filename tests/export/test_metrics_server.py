@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
+import os
+import random
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from worker_stats import NOW_S, full
 
 from stream.errors import UserError
+from stream.export import connections
+from stream.export import server as server_module
 from stream.export.server import MetricsServer
 from stream.model.stats import Readings, SloReading, Stats
 
@@ -147,9 +153,18 @@ def test_what_is_not_there_or_not_allowed_is_said() -> None:
         (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
         (b"GET /metrics SPDY/3\r\n\r\n", 400),
         (b"GET /metrics HTTP/1.1\r\nAccept: text/plain;version=1.0.0\nSet-Cookie: a=b\r\n\r\n", 400),
+        (b"GET /metrics HTTP/1.1\r\nX: a\0b\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 20_000, 431),
+        (b"GET /" + b"x" * 5_000_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /metrics HTTP/1.1\r\n" + b"X: yyyyyyyy\r\n" * 2_000 + b"\r\n", 431),
     ],
-    ids=["nonsense", "nothing", "tls", "protocol", "injection", "large"],
+    ids=[
+        *("nonsense", "nothing", "tls", "protocol", "injection", "nul", "target", "http2"),
+        *("large", "endless", "long", "many"),
+    ],
 )
 def test_a_broken_request_is_refused_and_the_next_one_answered(request_bytes: bytes, status: int) -> None:
     async def test(server: MetricsServer) -> None:
@@ -196,6 +211,21 @@ class Blocking(tuple[SloReading, ...]):
         return super().__iter__()
 
 
+class Waiting(Blocking):
+    started = threading.Event()
+    go_on = threading.Event()
+
+
+class Counting(Blocking):
+    started = threading.Event()
+    go_on = threading.Event()
+    renderings = 0
+
+    def __iter__(self) -> Iterator[SloReading]:
+        type(self).renderings += 1
+        return super().__iter__()
+
+
 def test_the_event_loop_goes_on_while_a_scrape_is_rendered() -> None:
     stats = full()
     stats.readings[0] = Readings(Blocking())
@@ -210,6 +240,210 @@ def test_the_event_loop_goes_on_while_a_scrape_is_rendered() -> None:
         assert b"\nburngate_events_total 1000.0\n" in (await scrape).body
 
     run(test, stats)
+
+
+def test_the_largest_head_is_answered_whole_and_in_pieces() -> None:
+    fields = b"X: yyyyyyyy\r\n" * 1_000
+    head = b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + fields + b"Z: " + b"z" * 3_000 + b"\r\n\r\n"
+
+    async def test(server: MetricsServer) -> None:
+        assert (await send(server, head)).status == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for place in range(0, len(head), 3):
+            writer.write(head[place : place + 3])
+            if place % 300 == 0:
+                await writer.drain()
+                await asyncio.sleep(0)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+    run(test)
+
+
+def test_who_has_asked_may_close_his_side_and_is_answered() -> None:
+    async def test(server: MetricsServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        writer.write_eof()
+        assert b"\nburngate_events_total " in await reader.read()
+        writer.close()
+
+    run(test)
+
+
+def test_a_body_or_a_second_request_is_passed_over() -> None:
+    async def test(server: MetricsServer) -> None:
+        get_ok = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+        for request, status in (
+            (get_ok + b"Content-Length: 5\r\n\r\nhello", 200),
+            (get_ok + b"Content-Length: 5000000000\r\n\r\nhel", 200),
+            (get_ok + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 200),
+            (get_ok + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
+            (get_ok + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", 200),
+            (get_ok + b"\r\n" + get_ok + b"\r\n", 200),
+            (b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 405),
+        ):
+            answer = await send(server, request)
+            assert answer.status == status, request
+            assert answer.body.count(b"HTTP/1.1") == 0, "one answer"
+
+    run(test)
+
+
+def test_hundreds_of_half_open_connections_keep_no_probe_out() -> None:
+    """Nor do they use the process's descriptors up."""
+
+    async def test(server: MetricsServer) -> None:
+        before = len(os.listdir("/dev/fd"))
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(600)]
+        for _, writer in held[::2]:
+            writer.write(b"GET /metrics HTTP/1.1\r\nX: ")
+        started_s = time.monotonic()
+        assert (await get(server, "/healthz")).status == 200
+        assert time.monotonic() - started_s < connections.HEAD_LIMIT_S / 2
+        both_sides = len(os.listdir("/dev/fd")) - before
+        assert both_sides <= 600 + connections.MAX_CONNECTIONS + 8
+        for _, writer in held:
+            writer.transport.abort()
+
+    run(test)
+
+
+def test_while_all_are_being_answered_a_further_one_is_refused() -> None:
+    stats = full()
+    stats.readings[0] = Readings(Waiting())
+
+    async def test(server: MetricsServer) -> None:
+        scrapes = [asyncio.create_task(get(server, "/metrics")) for _ in range(connections.MAX_CONNECTIONS)]
+        assert await asyncio.to_thread(Waiting.started.wait, 30)
+        await asyncio.sleep(0.2)  # all the others are connected
+        with pytest.raises((ConnectionError, ValueError, IndexError)):
+            await get(server, "/healthz")
+        Waiting.go_on.set()
+        assert {answer.status for answer in await asyncio.gather(*scrapes)} == {200}
+        assert (await get(server, "/healthz")).status == 200
+
+    run(test, stats)
+
+
+def test_a_head_that_does_not_end_in_time_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_LIMIT_S", 0.3)
+
+    async def test(server: MetricsServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        started_s = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started_s < 10 and not reader.at_eof():
+                writer.write(b"x")
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await reader.read()
+        assert 0.2 < time.monotonic() - started_s < 5
+        writer.close()
+
+    run(test)
+
+
+def test_who_does_not_take_his_answer_in_time_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = 30_000_000
+    monkeypatch.setattr(connections, "ANSWER_LIMIT_S", 0.5)
+    monkeypatch.setattr(server_module, "render", lambda *_: b"x" * whole)
+
+    async def test(server: MetricsServer) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            await asyncio.sleep(1.5)
+            client.settimeout(10)
+            taken = 0
+            with contextlib.suppress(ConnectionError):
+                while some := await asyncio.to_thread(client.recv, 1 << 16):
+                    taken += len(some)
+        assert taken < whole, "what the system held, and then the connection was cut"
+
+    run(test)
+
+
+def test_a_worker_that_is_busy_lives_and_says_that_it_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_LOOP_LIMIT_S", 0.2)
+
+    def ask(port: int, path: str) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            return b"".join(iter(lambda: client.recv(4_096), b""))
+
+    async def test(server: MetricsServer) -> None:
+        found: list[bytes] = []
+        asking = threading.Thread(
+            target=lambda: found.extend(
+                ask(server.port, path) for path in ("/healthz", "/readyz", "/metrics")
+            )
+        )
+        asking.start()
+        asking.join(20)  # the event loop stands still as long
+        assert [answer.split()[1] for answer in found] == [b"200", b"503", b"503"]
+        assert b"busy: the worker's event loop has not answered" in found[1]
+        assert (await get(server, "/readyz")).status == 200
+
+    run(test)
+
+
+def test_scrapes_that_wait_share_one_rendering() -> None:
+    """So that those who ask, give up and ask again (a scrape that takes too long) do not pile up."""
+    stats = full()
+    stats.readings[0] = Readings(Counting())
+
+    async def test(server: MetricsServer) -> None:
+        first = asyncio.create_task(get(server, "/metrics"))
+        assert await asyncio.to_thread(Counting.started.wait, 30)
+        gone = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
+        for _, writer in gone:
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.3)
+        for _, writer in gone:
+            writer.transport.abort()
+        first.cancel()
+        await asyncio.sleep(0.3)
+        Counting.go_on.set()
+        assert (await get(server, "/metrics")).status == 200
+        assert Counting.renderings <= 3
+
+    run(test, stats)
+
+
+def test_noise_is_refused_or_cut_and_leaves_no_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    rng = random.Random(7)
+    words = [
+        b"GET",
+        b" ",
+        b"/metrics",
+        b"HTTP/1.1",
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b":",
+        b"Host",
+        b"\xff",
+        b"%zz",
+        b"[",
+        b"9" * 40,
+    ]
+
+    async def test(server: MetricsServer) -> None:
+        for _ in range(300):
+            noise = b"".join(rng.choices(words, k=rng.randrange(1, 12)))
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(noise + b"\r\n\r\n")
+            writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                answer = await reader.read()
+                assert not answer or answer.split()[1] in (b"200", b"400", b"404", b"405"), (noise, answer)
+            writer.close()
+        assert (await get(server, "/healthz")).status == 200
+
+    with caplog.at_level(logging.WARNING):
+        run(test)
+    assert not caplog.records
 
 
 def test_stopping_cuts_those_who_are_still_connected() -> None:
