@@ -36,6 +36,10 @@ class StalledError(UserError):
     exit_code = 3
 
 
+class FormatError(StalledError):
+    """A newer Burngate wrote what is read, or one that is too old: this one must not go on from it."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One fault in a file, with all that is needed to mend it. Line and column count from 1."""

@@ -26,8 +26,7 @@ from stream.wire.state import (
     VERSION,
     ShardRecord,
     SourceRecord,
-    check_version,
-    decode,
+    decode_shard,
     encode,
     key,
     parse_key,
@@ -46,7 +45,8 @@ class Keeper:
         records: Mapping[bytes, bytes] | None = None,
         extensions: Sequence[Extension] = (),
     ) -> None:
-        """Start from state records; from nothing without them. Raises ValueError if they cannot be read."""
+        """Start from state records; from nothing without them. Raises ValueError if they cannot be read,
+        FormatError if another version wrote them."""
         self.catalog = catalog
         self.max_series = max_series
         self.shard = Shard(catalog, max_series, extensions)
@@ -69,8 +69,7 @@ class Keeper:
         self.snapshots = Snapshots(self.shard, records)
 
     def _restore(self, records: Mapping[bytes, bytes]) -> None:
-        record = decode(ShardRecord, records[_SHARD])
-        check_version(record.version)
+        record = decode_shard(records[_SHARD])
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
         self.clock.idle_as_of_ms, self.clock.rests_on_ms = record.idle_as_of_ms, record.rests_on_ms
@@ -105,7 +104,8 @@ class Keeper:
     def apply(self, data: bytes, offset: int, written_ms: int) -> Verdict | None:
         """One message, as the broker stamped it; what came of its contents, None if it had none.
 
-        Raises InvariantError when it is not a message of ours, or contradicts an earlier one.
+        Raises InvariantError when it is not a message of ours, or contradicts an earlier one; FormatError
+        when a version wrote it that this one cannot read.
         """
         if offset < self.position:
             return None

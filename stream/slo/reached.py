@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream.wire.partial import decode_message
-from stream.wire.state import ShardRecord, decode, key, parse_key
+from stream.wire.state import decode_shard, key, parse_key
 
 
 @dataclass(slots=True)
@@ -42,11 +42,12 @@ class Resumption:
 
 
 def memory(records: Mapping[bytes, bytes]) -> Memory | None:
-    """Of the state records of one service partition; None when it has no state yet. Raises ValueError."""
+    """Of the state records of one service partition; None when it has no state yet. Raises ValueError, or
+    FormatError on the state of another version."""
     if (data := records.get(key("shard"))) is None:
         return None
     found = Memory()
-    for source in decode(ShardRecord, data).sources:
+    for source in decode_shard(data).sources:
         epoch, end, term = source.reach
         found.reach[source.number] = epoch, end, source.reached_ms
         found.terms[source.number] = term

@@ -12,6 +12,7 @@ from stream.sketch import from_bytes, to_bytes
 from stream.wire.cohorts import CohortContents, Cohorts, pack_cohorts, unpack_cohorts
 from stream.wire.columns import pack, unpack
 from stream.wire.tally import NUMBERS, Tally
+from stream.wire.versions import check_version, check_version_of
 
 VERSION = 5
 READABLE = (4, VERSION)
@@ -91,17 +92,13 @@ def encode_partial(
 
 
 def decode_message(data: bytes) -> Message:
-    """Raises ValueError on what is not a message of a version that this Burngate reads."""
+    """Raises FormatError if it has a format that this Burngate does not read, ValueError if it is none."""
     try:
         message = _decoder.decode(data)
     except msgspec.DecodeError as error:
+        check_version_of(data, "a partial that this one was to count", READABLE)
         raise ValueError(f"not a partial: {error}") from error
-    if message.version not in READABLE:
-        written = "a newer" if message.version > VERSION else "a much older"
-        raise ValueError(
-            f"a partial of format {message.version}, which {written} Burngate wrote; "
-            f"this one reads {READABLE[0]} to {VERSION}"
-        )
+    check_version(message.version, "a partial that this one was to count", READABLE)
     return message
 
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from stream.wire.versions import check_version, check_version_of
+
 VERSION = 4
 READABLE = (3, VERSION)
 """Version 3 lacks the fields whose defaults say so; restoring gives them their meaning."""
@@ -106,17 +108,6 @@ class PairRecord(Record, frozen=True):
 
 R = TypeVar("R", bound=Record)
 
-
-def check_version(version: int) -> None:
-    """Raises ValueError on state that this Burngate cannot read."""
-    if version not in READABLE:
-        written = "a newer" if version > VERSION else "a much older"
-        raise ValueError(
-            f"it has format {version}, which {written} Burngate wrote; "
-            f"this one reads {READABLE[0]} to {VERSION}"
-        )
-
-
 _encoder = msgspec.msgpack.Encoder()
 
 for _kind in Record.__subclasses__():
@@ -135,6 +126,18 @@ def decode(kind: type[R], data: bytes) -> R:
         return msgspec.msgpack.decode(data, type=kind)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from error
+
+
+def decode_shard(data: bytes) -> ShardRecord:
+    """The record that names the format of all. Raises FormatError if it is not one that this Burngate reads,
+    ValueError on bytes that are no such record."""
+    try:
+        record = decode(ShardRecord, data)
+    except ValueError:
+        check_version_of(data, "this state", READABLE)
+        raise
+    check_version(record.version, "this state", READABLE)
+    return record
 
 
 def key(kind: str, *place: object) -> bytes:
