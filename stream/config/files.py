@@ -2,8 +2,8 @@
 
 A directory is walked recursively, ``*.yaml`` and ``*.yml``, in the order of the names on the way; names with
 a leading dot are passed over, as the shell's ``*`` does (a mounted ConfigMap keeps its files twice, once
-below ``..data``). A path that is named itself is taken whatever it is called. A file that is reached twice, by two
-paths or through links, is taken once, where it is met first.
+below ``..data``). A path that is named itself is taken whatever it is called. A file that is reached twice,
+by two paths or through links, is taken once, where it is met first.
 """
 
 from __future__ import annotations

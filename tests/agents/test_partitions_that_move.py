@@ -70,7 +70,7 @@ def windows_of(store: Store) -> Windows:
         pass
 
     def start(work: Coroutine[Any, Any, None]) -> None:
-        asyncio.ensure_future(work)
+        work.close()
 
     rules = Rules(Ruleset(), len(PLACES))
     return Windows(
@@ -105,7 +105,7 @@ def test_giving_up_does_not_wait_for_partitions_that_are_being_taken_over() -> N
         async with asyncio.timeout(SOON_S):
             await windows.give_up(PLACES)
             await taking
-        assert not windows.owners and not windows.wanted and not store.held
+        assert (windows.owners, windows.wanted, store.held) == ({}, {}, [])
         store.slow = False
         await owners_of(windows, consumer, generation=2)
         assert set(windows.owners) == set(PLACES), "they are taken over by the next assignment"

@@ -195,7 +195,9 @@ def test_a_failure_that_passes_is_tried_again_although_nothing_changes(
     assert isinstance(found[0], UserError)
     assert sum(isinstance(one, Ruleset) for one in found) == 1
     assert names(next(one for one in found if isinstance(one, Ruleset))) == ["b"]
-    complaints = [record for record in caplog.records if "cannot be read: input/output error" in record.message]
+    complaints = [
+        record for record in caplog.records if "cannot be read: input/output error" in record.message
+    ]
     assert len(complaints) == 1, "the same complaint is made once"
     assert found[-1] is None
 
