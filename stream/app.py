@@ -26,6 +26,7 @@ from stream.agents.free_memory import use_one_arena
 from stream.agents.impacts import Impacts
 from stream.agents.ingest import Ingest
 from stream.agents.notices import Notices
+from stream.agents.overload import Overload
 from stream.agents.rules import Rules
 from stream.agents.slo_files import SloFiles
 from stream.agents.watchdog import CHECK_EVERY_S, LoopGuard, Watchdog, Work
@@ -50,6 +51,8 @@ from stream.words import counted
 log = logging.getLogger(__name__)
 
 CONTACT_CHECK_S = 1.0
+MOST_SHOWN = 10
+"""Partitions by number in one line."""
 
 
 def run_worker(settings: Settings) -> int:
@@ -87,6 +90,7 @@ class Worker:
         self.topics = declare_topics(settings.app, settings.partitions, settings.topic_prefix)
         self.tasks: set[asyncio.Task[None]] = set()
         self.contact = Contact()
+        self.overload = Overload()
         self.lost = "the reason is looked for"
         """Why Kafka does not answer."""
 
@@ -207,7 +211,8 @@ class Worker:
             try:
                 await work
             except Exception as error:
-                await self.app.crash(error)
+                if not self.app.crashed:  # what fails next mostly fails because of it
+                    await self.app.crash(error)
 
         task = asyncio.create_task(guarded())
         self.tasks.add(task)
@@ -238,15 +243,26 @@ class Worker:
         watchdog, guard = Watchdog(), LoopGuard(_end_at_once)
         guard.start()
         while True:
+            asked_s = time.monotonic()
             await asyncio.sleep(CHECK_EVERY_S / 2)
             guard.beat()
-            if not stop.is_set():
-                self.sender.check()
-                consumer = self.app.consumer
-                work = _delivery(consumer)
-                for agent in (self.ingest, self.notices, self.windows):
-                    work |= agent.work(consumer)
-                watchdog.check(work, time.monotonic())
+            if stop.is_set():
+                continue
+            self.sender.check()
+            consumer, now_s = self.app.consumer, time.monotonic()
+            work = _delivery(consumer)
+            for agent in (self.ingest, self.notices, self.windows):
+                work |= agent.work(consumer)
+            watchdog.check(work, now_s, now_s - asked_s - CHECK_EVERY_S / 2)
+            if not self.contact.is_lost:
+                self._tell_of_overload(watchdog.waiting(work, now_s), work, now_s)
+
+    def _tell_of_overload(self, waiting: Mapping[str, float], work: Mapping[str, Work], now_s: float) -> None:
+        left = sum(max(0, one.left) for one in work.values() if one.stall is None)
+        line = self.overload.look(waiting, left, now_s)
+        self.stats.longest_wait_s = self.overload.longest_wait_s
+        if line is not None:
+            log.log(logging.WARNING if self.overload.text else logging.INFO, line)
 
     async def _watch_contact(self) -> None:
         """Say when Kafka does not answer any longer, and when it does again."""
@@ -273,8 +289,15 @@ class Worker:
             return f"Kafka has not answered for {lost_s:.0f} s ({self.lost})"
         missing = sorted(tp.partition for tp in self.windows.wanted if tp not in self.windows.owners)
         if missing:
-            return f"restoring partitions {missing}"
+            return f"restoring {counted(len(missing), 'partition')}: {_shortened(missing)}"
+        if self.overload.text is not None:
+            return self.overload.text
         return None if self.windows.wanted or self.ingest.readers else "waiting for partitions"
+
+
+def _shortened(partitions: list[int]) -> str:
+    shown = ", ".join(map(str, partitions[:MOST_SHOWN]))
+    return f"{shown}, …" if len(partitions) > MOST_SHOWN else shown
 
 
 def _delivery(consumer: Any) -> dict[str, Work]:

@@ -4,6 +4,7 @@ nothing is counted twice and nothing passed over.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -82,25 +83,42 @@ class Beginnings:
         self.start = start
         self.remember = remember
         self._left: Mapping[int, Resumption | None] | None = None
+        self._remembering = asyncio.Lock()
 
     async def find(self, consumer: Any, tps: list[TP], generation: int) -> dict[TP, Beginning]:
+        """All at once: of hundreds of partitions one after the other, the group would lose its patience."""
         begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
         topic = await consumer.topic_id(self.requests) if tps else None
         self._left = None
-        return {tp: await self._find(consumer, tp, begin[tp], end[tp], topic, generation) for tp in tps}
+        committed = await _all_committed(consumer, tps)
+        is_all_ours = all(one is not None and one.noted is not None for one in committed.values())
+        count = None if is_all_ours else await self._first_count(consumer)
+        found = await asyncio.gather(
+            *(
+                self._find(consumer, tp, committed[tp], (begin[tp], end[tp]), topic, count, generation)
+                for tp in tps
+            )
+        )
+        return dict(zip(tps, found, strict=True))
 
     async def _find(
-        self, consumer: Any, tp: TP, begin: int, end: int, topic: str | None, generation: int
+        self,
+        consumer: Any,
+        tp: TP,
+        committed: _Committed | None,
+        there: tuple[int, int],
+        topic: str | None,
+        count: int | None,
+        generation: int,
     ) -> Beginning:
         """Offsets that began anew (first start, a topic made again, deleted records), or were set by somebody
-        else, get a new epoch."""
-        committed = await _committed(consumer, tp)
+        else, get a new epoch. ``there``: from where to where there are records."""
+        begin, end = there
         noted = None if committed is None else committed.noted
         is_same = noted is None or None in (noted.topic, topic) or noted.topic == topic
         if committed is not None and noted is not None and is_same and begin <= committed.offset <= end:
             noted = replace(noted, topic=topic or noted.topic, sent=None)
             return Beginning(committed.offset, noted)
-        count = await self._first_count(consumer)
         if committed is None:
             start = await self._where_left(consumer, tp, begin, end, count)
         elif noted is None:
@@ -149,22 +167,26 @@ class Beginnings:
         return _Start(offset)
 
     async def _remembered(self) -> Mapping[int, Resumption | None]:
-        if self._left is None:
-            self._left = await self.remember()
-        return self._left
+        async with self._remembering:
+            if self._left is None:
+                self._left = await self.remember()
+            return self._left
 
     async def _first_count(self, consumer: Any) -> int | None:
         """How many partitions there were at the app's very first start; None if this is it."""
-        for partition in range(consumer.partition_count(self.requests)):
-            committed = await _committed(consumer, TP(self.requests, partition))
+        tps = [TP(self.requests, number) for number in range(consumer.partition_count(self.requests))]
+        for committed in (await _all_committed(consumer, tps)).values():
             if committed is not None and committed.noted is not None:
                 return committed.noted.partitions
         return None
 
 
-async def _committed(consumer: Any, tp: TP) -> _Committed | None:
-    found = await consumer.committed_offset(tp)
-    return None if found is None else _Committed(found.offset, Noted.decode(found.metadata))
+async def _all_committed(consumer: Any, tps: list[TP]) -> dict[TP, _Committed | None]:
+    found = await asyncio.gather(*(consumer.committed_offset(tp) for tp in tps))
+    return {
+        tp: None if one is None else _Committed(one.offset, Noted.decode(one.metadata))
+        for tp, one in zip(tps, found, strict=True)
+    }
 
 
 def _set_from_outside(tp: TP, offset: int, begin: int, end: int) -> _Start:

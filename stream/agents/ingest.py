@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from stream.agents.beginning import Beginnings, Noted, Remember
 from stream.agents.evidence import Stamps
 from stream.agents.rules import Rules
-from stream.agents.watchdog import Work
+from stream.agents.watchdog import Turns, Work
 from stream.errors import StalledError
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
@@ -86,15 +86,17 @@ class Ingest:
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
+        self.turns = Turns()
         self.beats = 0
-        """How often idleness was looked for."""
+        """How often idleness was looked for, partition by partition."""
 
     # ownership
 
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
         """Begin to read at the committed offsets; where there is none, at a resolved and committed start."""
-        for tp, begun in (await self._beginnings.find(consumer, tps, generation)).items():
-            run = await consumer.seek_offset(tp, begun.offset)
+        found = await self._beginnings.find(consumer, tps, generation)
+        runs = await asyncio.gather(*(consumer.seek_offset(tp, begun.offset) for tp, begun in found.items()))
+        for (tp, begun), run in zip(found.items(), runs, strict=True):
             term = begun.noted.term + generation
             intake = Intake(
                 tp.partition, begun.noted.epoch, begun.offset, term, self.rules.lexicon, self.lateness_ms
@@ -113,6 +115,11 @@ class Ingest:
         reader = self.readers.get(tp)
         if reader is None or batch.run < reader.run:
             return
+        with self.turns.turn(tp):
+            await self._process(consumer, reader, batch)
+
+    async def _process(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
+        tp = reader.tp
         async with reader.lock:
             if self.readers.get(tp) is not reader:
                 return
@@ -232,7 +239,9 @@ class Ingest:
                     0, 1, f"{name} is assigned to this worker, which does not read it"
                 )
             elif (progress := consumer.progress(tp)) is not None:
-                found[name] = Work(reader.intake.end, progress.stable_offset)
+                done = reader.intake.end
+                others_s = self.turns.others_s(tp, done)
+                found[name] = Work(done, progress.stable_offset, others_s=others_s)
                 self.stats.lag[tp.topic, tp.partition] = max(0, progress.stable_offset - reader.intake.end)
         return found
 
@@ -246,9 +255,11 @@ class Ingest:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             self.beats += 1
-            idle = [
-                found for r in list(self.readers.values()) if (found := await self._idle(consumer_of(), r))
-            ]
+            idle = []
+            for reader in list(self.readers.values()):
+                if (found := await self._idle(consumer_of(), reader)) is not None:
+                    idle.append(found)
+                self.beats += 1
             if idle:
                 await self._report(idle)
 
@@ -258,6 +269,8 @@ class Ingest:
         None unless everything is read, sent and acknowledged, quiet for long enough, and shown anew: while
         Kafka does not answer there is nothing to tell.
         """
+        if reader.lock.locked():
+            return None  # something of it is being read
         async with reader.lock:
             progress = consumer.progress(reader.tp)
             quiet = (

@@ -17,7 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from stream.agents.rules import Rules
-from stream.agents.watchdog import Work
+from stream.agents.watchdog import Turns, Work
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.kafka.sender import Sender
@@ -69,16 +69,20 @@ class Notices:
         self.rules = rules
         self.stats = stats
         self.readers: dict[TP, Reader] = {}
+        self.turns = {topic: Turns() for topic in (self.deploys, self.changes)}
         self._strangers: set[tuple[str, str]] = set()
 
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
         """Read on at the committed offsets; where there is none, or none that is left, from the beginning."""
         begin, end = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
-        for tp in tps:
+
+        async def begun(tp: TP) -> Reader:
             committed = await consumer.committed_offset(tp)
             known = committed is not None and begin[tp] <= committed.offset <= end[tp]
             offset = committed.offset if known else begin[tp]
-            self.readers[tp] = Reader(tp, generation, await consumer.seek_offset(tp, offset), offset)
+            return Reader(tp, generation, await consumer.seek_offset(tp, offset), offset)
+
+        self.readers.update(zip(tps, await asyncio.gather(*map(begun, tps)), strict=True))
 
     def give_up(self, tps: list[TP]) -> None:
         """What was not committed is read again by the next reader, and known as a repeat."""
@@ -89,7 +93,9 @@ class Notices:
     def work(self, consumer: Any) -> dict[str, Work]:
         """How far each partition has come, for the watchdog."""
         return {
-            f"{tp.topic}[{tp.partition}]": Work(reader.end, progress.stable_offset)
+            f"{tp.topic}[{tp.partition}]": Work(
+                reader.end, progress.stable_offset, others_s=self.turns[tp.topic].others_s(tp, reader.end)
+            )
             for tp, reader in self.readers.items()
             if (progress := consumer.progress(tp)) is not None
         }
@@ -98,6 +104,11 @@ class Notices:
         reader = self.readers.get(tp)
         if reader is None or batch.run < reader.run:
             return
+        with self.turns[tp.topic].turn(tp):
+            await self._process(consumer, reader, batch)
+
+    async def _process(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
+        tp = reader.tp
         async with reader.lock:
             if self.readers.get(tp) is not reader:
                 return

@@ -18,7 +18,7 @@ from faust.types import TP
 
 from stream.agents.free_memory import return_free_memory
 from stream.agents.rules import Rules
-from stream.agents.watchdog import Work
+from stream.agents.watchdog import Turns, Work
 from stream.errors import InvariantError
 from stream.kafka import state
 from stream.kafka.batches import RecordBatch
@@ -79,6 +79,11 @@ class Owner:
     counted_late: tuple[int, int] = (0, 0)
 
     @property
+    def steps(self) -> int:
+        """Grows with everything that is decided, ticks without a signal included."""
+        return self.made + (self.keeper.shard.ledger.decided_s or 0)
+
+    @property
     def has_decided(self) -> bool:
         """Whether a tick was decided since the last checkpoint."""
         return self.keeper.shard.ledger.decided_s != self.decided_s
@@ -116,10 +121,13 @@ class Windows:
         self._locks: dict[TP, asyncio.Lock] = {}
         self._taking: dict[TP, asyncio.Task[None]] = {}
         """What is being taken over."""
+        self._seeking: set[TP] = set()
+        """What is restored, and about to be read on."""
         self._restoring = asyncio.Lock()
         """One at a time: each holds a partition's records beside what is made of them, and two share one
         interpreter."""
         self._trimmed_s = time.monotonic()
+        self.turns = Turns()
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -150,18 +158,22 @@ class Windows:
 
     async def _take_over(self, consumer: Any, tp: TP, generation: int) -> None:
         started_s = time.monotonic()
-        async with AsyncExitStack() as on_failure:
-            async with self._restoring:
-                held = await self.store.acquire(tp.partition)
-                on_failure.push_async_callback(held.release)
-                keeper = await self._restore(tp, held)
-            try:
+        try:
+            async with AsyncExitStack() as on_failure:
+                await consumer.pause(tp)
+                async with self._restoring:
+                    held = await self.store.acquire(tp.partition)
+                    on_failure.push_async_callback(held.release)
+                    keeper = await self._restore(tp, held)
+                self._seeking.add(tp)
                 run = await self._seek(consumer, tp, keeper)
-            except StaleGenerationError as error:
-                log.info("partition %d went to another worker while it was restored: %s", tp.partition, error)
-                self.wanted.pop(tp, None)
-                return
-            on_failure.pop_all()
+                on_failure.pop_all()
+        except StaleGenerationError as error:
+            log.info("partition %d went to another worker while it was restored: %s", tp.partition, error)
+            self.wanted.pop(tp, None)
+            return
+        finally:
+            self._seeking.discard(tp)
         due = [self._outgoing(signal) for signal in keeper.leftovers]
         self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
         seconds = time.monotonic() - started_s
@@ -227,6 +239,12 @@ class Windows:
     # partials
 
     async def process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
+        if tp not in self.owners and tp not in self._seeking:
+            return  # fetched before the seek that comes: others need not wait for the restore
+        with self.turns.turn(tp):
+            await self._process(consumer, tp, batch)
+
+    async def _process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
         async with self._lock(tp):
             owner = self.owners.get(tp)
             if owner is None or batch.run < owner.run:
@@ -298,15 +316,18 @@ class Windows:
         """How far each partition has come, for the watchdog."""
         found = {}
         for tp, owner in self.owners.items():
+            done, steps = owner.keeper.position, owner.steps
+            others_s = self.turns.others_s(tp, (done, steps))
             if (progress := consumer.progress(tp)) is not None:
-                found[f"{tp.topic}[{tp.partition}]"] = Work(
-                    owner.keeper.position, progress.stable_offset, steps=owner.made
-                )
+                name = f"{tp.topic}[{tp.partition}]"
+                found[name] = Work(done, progress.stable_offset, steps=steps, others_s=others_s)
             late = owner.applied_s - owner.checkpoint_s > CHECKPOINT_EVERY_S
             found[f"checkpoint {tp.partition}"] = Work(
                 owner.checkpoints,
                 owner.checkpoints + late,
                 f"partials arrive for partition {tp.partition}, and no checkpoint is taken",
+                steps,
+                others_s,
             )
         return found
 

@@ -69,6 +69,7 @@ class StatsCollector(Collector):
     def _worker(self) -> Iterator[Metric]:
         stats = self._stats
         yield _plain(names.LAST_PROGRESS, stats.progress_at_s)
+        yield _plain(names.LONGEST_WAIT, stats.longest_wait_s)
         yield _plain(names.SLO_FILES_VALID, stats.slo_files_valid)
         yield _plain(names.SLO_FILES_LOADED, stats.slo_files_loaded_at_s)
         yield _family(names.BUILD_INFO, [((self._version,), 1.0)])

@@ -123,6 +123,12 @@ LAST_PROGRESS = _metric(
     Kind.GAUGE,
     "When the worker last got ahead: a batch, a tick or a checkpoint.",
 )
+LONGEST_WAIT = _metric(
+    "longest_wait_seconds",
+    Kind.GAUGE,
+    "For how long the partition that waits longest has records and does not come to its turn: seconds mean "
+    "that the worker is overloaded.",
+)
 SLO_FILES_VALID = _metric(
     "slo_files_valid",
     Kind.GAUGE,

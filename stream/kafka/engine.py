@@ -37,6 +37,8 @@ QUEUED_BATCHES = 4
 """Batches that wait for an agent: enough to keep it busy, and the bound of the memory they take."""
 
 _STOP_LIMIT_S = 45.0
+_LAST_CHECKPOINTS_LIMIT_S = 40.0
+"""Of these. In a rebalance the group's patience is the limit."""
 _CRASH_LIMIT_S = 5.0
 """For leaving the group, so that others take over at once; with the broker gone it cannot be done."""
 
@@ -90,7 +92,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
     async def _stop_consumer(self) -> None:
         await super()._stop_consumer()  # stops delivery and empties the queues
         if self._consumer is not None:
-            await self._consumer.give_up()
+            await self._consumer.give_up(_LAST_CHECKPOINTS_LIMIT_S)
 
     def _create_directories(self) -> None:
         """None: Faust makes them in the working directory, for tables, even where it cannot write."""

@@ -162,6 +162,14 @@ class BatchFetcher:
             run = self._runs[tp] = _Run(assignment, next(self._run_numbers), begin)
         return run
 
+    def pause(self, tp: TopicPartition) -> None:
+        """Read nothing more of it until the next seek. Raises :class:`StaleGenerationError` if the partition
+        is not assigned."""
+        if not self._consumer._subscription.is_assigned(tp):
+            raise StaleGenerationError(f"{tp.topic}[{tp.partition}] is not assigned to this worker")
+        self._consumer.pause(TopicPartition(*tp))
+        self._waiting.pop(tp, None)
+
     def seek(self, tp: TopicPartition, offset: int) -> int:
         """Read on at ``offset``; returns the number of the run that begins there.
 
@@ -172,6 +180,7 @@ class BatchFetcher:
             raise StaleGenerationError(f"{tp.topic}[{tp.partition}] is not assigned to this worker: no seek")
         assignment = self._consumer._subscription.subscription.assignment
         self._consumer.seek(tp, offset)
+        self._consumer.resume(TopicPartition(*tp))
         run = self._runs[tp] = _Run(assignment, next(self._run_numbers), offset)
         return run.number
 
@@ -211,6 +220,8 @@ class BatchFetcher:
         progress: dict[TopicPartition, Progress] = {}
         for tp in assignment.tps:
             state = assignment.state_value(tp)
+            if state.paused:
+                continue
             if not self._is_asked(tp, assignment) and self._waiting.get(tp, (None,))[0] is not assignment:
                 self._waiting[tp] = (assignment, time.monotonic())
             if not self._is_asked(tp, assignment) or not state.has_valid_position:

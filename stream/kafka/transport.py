@@ -36,6 +36,8 @@ NO_GENERATION = -1
 _POLL_S = 1.0  # how long one call waits for the broker
 _FULL_POLL_S = 0.01  # the same while an agent's queue is full, and so how soon room in it is noticed
 _JOINING_CHECK_S = 1.0
+_TAKE_OVER_LIMIT_S = 120.0
+"""The group does not wait for it, as it does for giving up: members are only slow to begin."""
 
 AssignmentHook = Callable[[frozenset[TP], int], Awaitable[None]]
 
@@ -65,9 +67,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
+        """``work``'s result, out of the consumer's thread. Raises :class:`UnavailableError` if Kafka refused
+        it, or the thread has ended: work beside the agents may outlive it when the worker stops."""
         loop = self._thread.thread_loop
         try:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+            answer = asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError as error:
+            work.close()
+            if not loop.is_closed():
+                raise
+            raise UnavailableError("the consumer has stopped") from error
+        try:
+            return await asyncio.wrap_future(answer)
         except KafkaError as error:
             raise UnavailableError(f"Kafka does not answer as it should: {error!r}") from error
 
@@ -119,6 +130,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def committed_offset(self, tp: TP) -> Committed | None:
         """The group's (offset, metadata) of a partition, as the coordinator knows it now."""
         return await self._in_thread(committed_offset(self._thread._ensure_consumer(), tp, self._timeout_s))
+
+    async def pause(self, tp: TP) -> None:
+        """Read nothing of a partition until :meth:`seek_offset`. Raises :class:`StaleGenerationError` if it
+        is not assigned."""
+
+        async def pause() -> None:
+            self._thread.batches().pause(tp)
+
+        await self._in_thread(pause())
 
     async def seek_offset(self, tp: TP, offset: int) -> int:
         """Read on at ``offset``; returns the ``run`` of the batches that will follow.
@@ -255,36 +275,41 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.assignments += 1
         hook: AssignmentHook | None = self.app.on_acquired
         if hook is not None and not self.app.should_stop:
-            await self._run_hook(hook, self._assigned, generation_id)
+            await self._run_hook(
+                hook, self._assigned, generation_id, "taking partitions over", _TAKE_OVER_LIMIT_S
+            )
         await super().on_partitions_assigned(assigned, generation_id)  # delivery may begin
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super().on_partitions_revoked(revoked)  # stops delivery and empties the queues
         await self.give_up()
 
-    async def give_up(self) -> None:
+    async def give_up(self, limit_s: float | None = None) -> None:
         """Let the owner of the app finish with its partitions: once for each assignment.
 
-        The group still counts this worker as their holder, so offsets and transactions can be committed.
+        ``limit_s``: for how long at most; by default as long as the group waits for its members. The group
+        still counts this worker as their holder, so offsets and transactions can be committed.
         """
         async with self._giving_up:
             held, generation = self._assigned, self.generation
             hook: AssignmentHook | None = self.app.on_give_up
             try:
                 if generation != NO_GENERATION and hook is not None and not self.app.crashed:
-                    await self._run_hook(hook, held, generation)
+                    limit_s = limit_s or float(self.app.conf.broker_rebalance_timeout)
+                    await self._run_hook(hook, held, generation, "giving partitions up", limit_s)
             finally:
                 self._assigned, self.generation = frozenset(), NO_GENERATION
 
-    async def _run_hook(self, hook: AssignmentHook, tps: frozenset[TP], generation: int) -> None:
+    async def _run_hook(
+        self, hook: AssignmentHook, tps: frozenset[TP], generation: int, what: str, limit_s: float
+    ) -> None:
         """Faust and aiokafka only log what a rebalance callback raises: here it ends the worker."""
-        limit_s: float = self.app.conf.broker_rebalance_timeout
         failure: Exception | None = None
         try:
             async with asyncio.timeout(limit_s):
                 await hook(tps, generation)
         except TimeoutError:
-            failure = StalledError(f"giving up or taking over partitions took over {limit_s:g} s")
+            failure = StalledError(f"{what} was not done within {limit_s:g} s")
         except Exception as error:
             failure = error
         if failure is not None:  # out of the handlers, whose exception would be logged with its traceback

@@ -137,6 +137,8 @@ class Stats:
     # the worker
     progress_at_s: float | None = None
     """When something was last moved ahead: a batch, a tick or a checkpoint."""
+    longest_wait_s: float = 0.0
+    """How long the partition has waited that waits longest for its turn."""
     slo_files_valid: bool = True
     """Whether the SLO files as they are now are those in use."""
     slo_files_loaded_at_s: float | None = None

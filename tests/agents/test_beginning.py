@@ -123,3 +123,39 @@ def test_what_the_group_does_not_tell_any_more_the_state_tells() -> None:
     end."""
     found = find(Group({0: Committed(30, ""), 1: Committed(30, "")}), {0: None, 1: None})
     assert [(found[p].offset, found[p].noted.partitions) for p in range(3)] == [(30, 2), (30, 2), (10, 2)]
+
+
+@pytest.mark.parametrize("is_first_start", [True, False])
+def test_of_two_hundred_partitions_the_beginnings_are_found_at_once(is_first_start: bool) -> None:
+    """Each question takes its time; one after the other the group would not wait for the end of it."""
+    count, asked = 200, [0]
+
+    class Distant(Group):
+        def partition_count(self, topic: str) -> int:
+            return count
+
+        async def committed_offset(self, tp: TP) -> Committed | None:
+            await asyncio.sleep(0.05)
+            return await super().committed_offset(tp)
+
+        async def commit_offset(self, tp: TP, offset: int, metadata: str, *, generation: int) -> None:
+            await asyncio.sleep(0.05)
+            await super().commit_offset(tp, offset, metadata, generation=generation)
+
+    async def remember() -> Mapping[int, Resumption | None]:
+        asked[0] += 1
+        await asyncio.sleep(0.05)
+        return {}
+
+    group = Distant({} if is_first_start else {p: Committed(30, OURS) for p in range(count)})
+    tps = [TP(TOPIC, partition) for partition in range(count)]
+
+    async def life() -> None:
+        async with asyncio.timeout(2):
+            found = await Beginnings(TOPIC, "latest", remember).find(group, tps, 4)
+        assert {begun.offset for begun in found.values()} == ({90} if is_first_start else {30})
+
+    asyncio.run(life())
+    assert len(group.set) == (count if is_first_start else 0)
+    assert {noted.partitions for noted in group.set.values()} <= {count}
+    assert asked[0] == int(is_first_start), "the state of all partitions is read once"

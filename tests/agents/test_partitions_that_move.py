@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from faust.types import TP
 
 from stream.agents.rules import Rules
 from stream.agents.windows import Windows
+from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
 from stream.model.ruleset import Ruleset
 from stream.model.stats import Stats
@@ -56,6 +59,10 @@ class Consumer:
     async def beginning_offsets(self, tps: list[TP]) -> dict[TP, int]:
         return dict.fromkeys(tps, 0)
 
+    async def pause(self, tp: TP) -> None:
+        if tp not in self.assigned:
+            raise StaleGenerationError(f"{tp} is not assigned")
+
     async def seek_offset(self, tp: TP, offset: int) -> int:
         if tp not in self.assigned:
             raise StaleGenerationError(f"{tp} is not assigned")
@@ -63,6 +70,13 @@ class Consumer:
 
     def progress(self, tp: TP) -> None:
         return None
+
+
+class GoesAway(Consumer):
+    """Of its partitions all but one are assigned no longer when they are to be read on."""
+
+    async def pause(self, tp: TP) -> None:
+        pass
 
 
 def windows_of(store: Store) -> Windows:
@@ -83,13 +97,31 @@ async def owners_of(windows: Windows, consumer: Consumer, generation: int = 1) -
     await asyncio.gather(*(windows.acquire(consumer, tp, generation) for tp in PLACES))
 
 
-def test_a_partition_that_goes_away_while_it_is_restored_is_let_go() -> None:
+@pytest.mark.parametrize("consumer", [Consumer({PLACES[0]}), GoesAway({PLACES[0]})])
+def test_a_partition_that_goes_away_while_it_is_restored_is_let_go(consumer: Consumer) -> None:
     async def life() -> None:
-        store, consumer = Store(), Consumer({PLACES[0]})
+        store = Store()
         windows = windows_of(store)
         await owners_of(windows, consumer)
         assert set(windows.owners) == set(windows.wanted) == {PLACES[0]}
         assert store.held == [0], "what went to another worker is not held on to"
+
+    asyncio.run(life())
+
+
+def test_records_of_a_partition_that_is_being_restored_hold_nobody_up() -> None:
+    """They were fetched before the seek, and one agent serves all partitions."""
+
+    async def life() -> None:
+        store, consumer = Store(slow=True), Consumer()
+        windows = windows_of(store)
+        taking = asyncio.ensure_future(owners_of(windows, consumer))
+        await asyncio.sleep(0.05)
+        batch = RecordBatch(0, 1, array("q", [0]), [b"a partial"], array("q", [0]), 1, run=0)
+        async with asyncio.timeout(SOON_S):
+            await windows.process(consumer, PLACES[0], batch)
+        await windows.give_up(PLACES)
+        await taking
 
     asyncio.run(life())
 

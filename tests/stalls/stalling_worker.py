@@ -67,6 +67,26 @@ def a_loop_that_stands_still() -> None:
     Ingest.process = block  # type: ignore[method-assign]
 
 
+def turns_that_take_long() -> None:
+    """It hangs nowhere: it has too much to do."""
+    take = Ingest.process
+
+    async def slowly(self: Ingest, consumer: Any, tp: Any, batch: Any) -> None:
+        feed = self._feed
+
+        async def slow_feed(*values: Any) -> None:
+            await asyncio.sleep(2.0)
+            await feed(*values)
+
+        self._feed = slow_feed  # type: ignore[method-assign]
+        try:
+            await take(self, consumer, tp, batch)
+        finally:
+            self._feed = feed  # type: ignore[method-assign]
+
+    Ingest.process = slowly  # type: ignore[method-assign]
+
+
 def nothing_of_its_own() -> None:
     """What stands still is outside."""
 
@@ -87,6 +107,7 @@ if __name__ == "__main__":
             no_checkpoint,
             a_send_without_an_answer,
             a_loop_that_stands_still,
+            turns_that_take_long,
             nothing_of_its_own,
         )
     }
