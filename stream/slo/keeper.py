@@ -14,7 +14,7 @@ from stream.errors import InvariantError
 from stream.slo.catalog import Catalog
 from stream.slo.extension import Extension
 from stream.slo.shard import Shard
-from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
+from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore, rows_now
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
@@ -90,7 +90,7 @@ class Keeper:
             kind, place = parse_key(name)
             if kind == "open":
                 self._reopen(int(place[0]), value)
-        self._rewrite = record.rows != self._rows
+        self._rewrite = rows_now(self.catalog, record) != self._rows
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)

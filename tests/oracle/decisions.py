@@ -13,6 +13,7 @@ from functools import cached_property
 
 from .clock import HOUR_MS, PANE_MS, calendar_period, down, nominal_ms, pane_end, window_start
 from .events import MILLIONTHS, Event
+from .names import service_key
 from .objectives import Objective, Rule, verdict
 
 MOST_VERSIONS = 256
@@ -261,7 +262,7 @@ class Service:
 
     @property
     def key(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return service_key(self.namespace, self.name)
 
     def observe(self, event: Event) -> None:
         self.events.append(event)
