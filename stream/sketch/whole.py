@@ -42,7 +42,13 @@ def _fit(*several: Whole) -> bool:
     """Whether any sum of any of them is certain to fit."""
     if any(is_wide(values) for values in several):
         return False
+    if sum(_largest(values) * values.size for values in several) < _SAFE:
+        return True
     return sum(float(np.abs(values).sum(dtype=np.float64)) for values in several) < _SAFE
+
+
+def _largest(values: Whole) -> int:
+    return max(int(values.max()), -int(values.min())) if values.size else 0
 
 
 def runs(values: Whole, starts: NDArray[np.intp]) -> Whole:
