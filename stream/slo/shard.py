@@ -6,7 +6,7 @@ or past it (contract, section 3). Ticks at which nothing can happen are skipped,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 
 from stream.errors import InvariantError
@@ -124,11 +124,17 @@ class Shard:
             oldest_minute = max(oldest_minute, (self.ledger.decided_s - HOUR_S) // MINUTE_S)
         self.percentiles.open(source, tally, oldest_minute)
 
-    def advance(self, watermark_ms: int) -> Iterator[Signal]:
-        """Decide every tick that the watermark has reached, in order."""
+    def advance(self, watermark_ms: int, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
+        """Decide every tick that the watermark has reached, in order.
+
+        ``enough`` is asked behind each tick; true: stop there. The next call decides the rest, and must come
+        before anything is observed.
+        """
         last_s = tick_at_or_before(watermark_ms)
         while (tick_s := self._next_tick(last_s)) is not None:
             yield from self._tick(tick_s)
+            if enough is not None and enough():
+                return
         if self.ledger.decided_s is None or self.ledger.decided_s < last_s:
             self.ledger.skip_to(last_s)
 
