@@ -232,7 +232,8 @@ class Windows:
         while owner.goes_on and self.owners.get(owner.tp) is owner:
             async with self._turn, self._lock(owner.tp):
                 if self.owners.get(owner.tp) is owner:
-                    owner.goes_on = not await self._work(owner, consumer)
+                    is_done = await self._work(owner, consumer)
+                    owner.goes_on = not is_done or bool(owner.inbox)  # something came meanwhile
 
     def held_back(self) -> frozenset[TP]:
         """Partitions of which nothing more is to be delivered for now."""

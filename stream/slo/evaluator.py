@@ -182,6 +182,12 @@ class Evaluator:
             return None
         return int(((self.ledger.newest[held] + 1) * PANE_S + 2 * self._span_s[held]).min())
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing changes and nothing is told at further ticks, if all windows were empty at the last
+        one and stay so."""
+        return not (self.alerts or self.held_last_minute.any())
+
     # budgets and what follows from them
 
     def _below(self, tick_s: int) -> tuple[set[int], set[int]]:
