@@ -84,10 +84,11 @@ class Windows:
         self._restoring = asyncio.Lock()
         """One at a time: each holds a partition's records beside what is made of them, and two share one
         interpreter."""
-        self._turn = asyncio.Lock()
-        """Of partitions that are worked on beside the agent."""
+        self._beside = asyncio.Lock()
+        """Held by the one partition that is worked on beside the agent."""
         self._trimmed_s = time.monotonic()
-        self.turns = Turns()
+        self.turns, self.turns_beside = Turns(), Turns()
+        """The agent's, and those of partitions that have more to do than one turn."""
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -230,8 +231,10 @@ class Windows:
     async def _go_on(self, owner: Owner, consumer: Any) -> None:
         """Turn by turn, as other partitions with much to do: one at a time, for each turn has its memory."""
         while owner.goes_on and self.owners.get(owner.tp) is owner:
-            async with self._turn, self._lock(owner.tp):
-                if self.owners.get(owner.tp) is owner:
+            async with self._beside, self._lock(owner.tp):
+                if self.owners.get(owner.tp) is not owner:
+                    return
+                with self.turns_beside.turn(owner.tp):
                     is_done = await self._work(owner, consumer)
                     owner.goes_on = not is_done or bool(owner.inbox)  # something came meanwhile
 
@@ -297,12 +300,11 @@ class Windows:
         found = {}
         for tp, owner in self.owners.items():
             done, steps = owner.keeper.position, owner.steps
-            others_s = self.turns.others_s(tp, (done, steps))
+            turns = self.turns_beside if owner.goes_on else self.turns
+            others_s = turns.others_s(tp, (done, steps))
             if (progress := consumer.progress(tp)) is not None:
                 name = f"{tp.topic}[{tp.partition}]"
-                waits = owner.goes_on and not self._lock(tp).locked()  # for its turn
-                available = done if waits else progress.stable_offset
-                found[name] = Work(done, available, steps=steps, others_s=others_s)
+                found[name] = Work(done, progress.stable_offset, steps=steps, others_s=others_s)
             late = owner.applied_s - owner.checkpoint_s > CHECKPOINT_EVERY_S
             found[f"checkpoint {tp.partition}"] = Work(
                 owner.checkpoints,

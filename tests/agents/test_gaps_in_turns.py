@@ -15,9 +15,10 @@ from faust.types import TP
 
 from stream.agents import owner as turns
 from stream.agents.rules import Rules
-from stream.agents.watchdog import Watchdog
+from stream.agents.watchdog import Turns, Watchdog
 from stream.agents.windows import Windows
 from stream.config import load_rules
+from stream.errors import StalledError
 from stream.kafka.batches import RecordBatch
 from stream.kafka.fetching import Progress
 from stream.kafka.state import Signal
@@ -83,6 +84,9 @@ class Held:
 
 
 class Consumer:
+    async def pause(self, tp: TP) -> None:
+        pass
+
     async def beginning_offsets(self, tps: list[TP]) -> dict[TP, int]:
         return dict.fromkeys(tps, 0)
 
@@ -250,15 +254,30 @@ def test_a_gap_is_given_up_at_once_and_taken_up_where_it_was_left(worker: Callab
     asyncio.run(life())
 
 
-def test_one_that_waits_for_its_turn_is_not_stuck(worker: Callable[[], Worker]) -> None:
+def test_one_that_waits_for_its_turn_is_not_stuck_and_one_that_hangs_in_it_is(
+    worker: Callable[[], Worker],
+) -> None:
+    """Both have a gap; of the neighbour some is decided now and then, and then nothing more."""
+
     async def life() -> None:
-        one = worker()
+        one, clock = worker(), [0.0]
+        turns = one.windows.turns_beside = Turns(lambda: clock[0])
         await asyncio.gather(one.own(GAP), one.own(NEAR))
-        watchdog, name = Watchdog(), f"{GAP.topic}[{GAP.partition}]"
-        async with one.windows._turn:
+        async with one.windows._beside:
             await one.process(GAP, 0, 3)
-            for now_s in (0, 29, 58):
-                watchdog.check({name: one.windows.work(one.consumer)[name]}, now_s)
-        await one.done(GAP)
+            await one.process(NEAR, 0, 3)
+            assert one.windows.held_back() == {GAP, NEAR}
+            watchdog, near = Watchdog(), one.windows.owners[NEAR]
+
+            def look(seconds: range, moves: int) -> None:
+                for clock[0] in seconds:
+                    near.made += moves
+                    watchdog.check(one.windows.work(one.consumer), clock[0])
+
+            with turns.turn(NEAR):
+                look(range(0, 120, 2), 1)
+                with pytest.raises(StalledError, match=r"app-partials\[1\] has not moved"):
+                    look(range(120, 180, 2), 0)
+        await asyncio.gather(one.done(GAP), one.done(NEAR))
 
     asyncio.run(life())
