@@ -30,7 +30,7 @@ from stream.wire.frame import Frame
 from stream.wire.notice import read_change, read_deploy
 from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
-from stream.words import counted
+from stream.words import counted, printable, printable_lines
 
 Progress = Callable[[Block], None]
 
@@ -53,7 +53,7 @@ class Summary:
         written = ", ".join(f"{self.records[topic]:,} {topic}" for topic in TOPICS)
         late = f"{self.late:,} late, {self.too_late:,} too late and dropped"
         if self.unmatched:
-            named = ", ".join(self.strangers[:MAX_STRANGERS])
+            named = ", ".join(map(printable, self.strangers[:MAX_STRANGERS]))
             belong = "belongs" if self.unmatched == 1 else "belong"
             late += f"\n{counted(self.unmatched, 'event')} {belong} to no SLO: {named}"
             late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
@@ -92,7 +92,7 @@ def run(
             allowed_lateness=allowed_lateness,
             max_series=max_series,
         )
-    print(summary, file=sys.stderr)  # noqa: T201 — the summary is what the command says
+    print(printable_lines(summary), file=sys.stderr)  # noqa: T201 — the summary is what the command says
     return 0
 
 
@@ -137,7 +137,9 @@ def _check_not_overwritten(inputs: Sequence[str], output: Path) -> None:
     outputs = {(output / f"{topic}.ndjson").resolve() for topic in TOPICS}
     lost = [name for name in inputs if name != "-" and Path(name).resolve() in outputs]
     if lost:
-        raise UsageError("\n".join(f"{name}: the output would replace this input" for name in lost))
+        raise UsageError(
+            "\n".join(f"{printable(name)}: the output would replace this input" for name in lost)
+        )
 
 
 def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:
@@ -191,14 +193,14 @@ def _outputs(directory: Path) -> Iterator[dict[str, BinaryIO]]:
         directory.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".burngate-", dir=directory))
     except OSError as error:
-        raise UsageError(f"{directory}: cannot write there: {error.strerror}") from None
+        raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
     try:
         with ExitStack() as stack:
             yield {topic: stack.enter_context((scratch / f"{topic}.ndjson").open("wb")) for topic in TOPICS}
         for topic in TOPICS:
             os.replace(scratch / f"{topic}.ndjson", directory / f"{topic}.ndjson")
     except OSError as error:
-        raise UsageError(f"{directory}: cannot write there: {error.strerror}") from None
+        raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from stream.setting_values import SettingsError
 from stream.settings import OTHER_VARIABLES, PREFIX, FromEnvironment, Setting, Settings, definitions, shown
+from stream.words import printable
 
 # What Kubernetes adds to the environment for a Service whose name begins like our variables.
 _SERVICE_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_[A-Z]+)?)")
@@ -170,7 +171,9 @@ def _unknown_variables() -> Iterator[str]:
         # Without what all have in common, which would make any two names look alike.
         rest = name.removeprefix(PREFIX)
         close = difflib.get_close_matches(rest, [one.removeprefix(PREFIX) for one in known], n=1)
-        yield f"{name}: there is no such setting" + (f" (did you mean {PREFIX}{close[0]}?)" if close else "")
+        yield f"{printable(name)}: there is no such setting" + (
+            f" (did you mean {PREFIX}{close[0]}?)" if close else ""
+        )
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

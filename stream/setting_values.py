@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from pydantic_settings import NoDecode
 
 from stream.errors import UserError
+from stream.words import printable
 
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]*")
@@ -98,7 +99,7 @@ def upper(value: object) -> object:
 
 def _readable(path: Path) -> Path:
     if not os.access(path, os.R_OK) or path.is_dir():
-        raise ValueError(f"cannot read the file {path}")
+        raise ValueError(f"cannot read the file {printable(path)}")
     return path
 
 

@@ -12,7 +12,7 @@ from stream.config.files import Found, walk
 from stream.config.graph import graph_problems
 from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
-from stream.config.section import Problems, TooManyProblemsError, Value, printable
+from stream.config.section import Problems, TooManyProblemsError, Value
 from stream.config.tree import Mark, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
@@ -20,6 +20,7 @@ from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
+from stream.words import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file: some ten thousand SLOs."""

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.config.load import Located, Report
-from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Calendar, Latency, Objective
-from stream.words import counted
+from stream.words import counted, printable
 
 
 def render_text(report: Report) -> str:

@@ -9,7 +9,6 @@ down. Reading goes on after a fault: every problem of a file is found at once.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Self, TypeVar
 
 from stream.config.tree import Kind, Listing, Mapping, Mark, Node, Scalar
 from stream.errors import Problem
+from stream.words import printable
 
 MAX_PROBLEMS = 1000
 """Problems of one file that are listed, one of them saying that there may be more."""
@@ -221,11 +221,6 @@ def quoted(text: str) -> str:
 def shown(text: str) -> str:
     """Text cut to a readable length, with what cannot be printed escaped."""
     return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
-
-
-def printable(text: str) -> str:
-    """Text with what cannot be printed escaped."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def suggest(text: str, allowed: Sequence[str]) -> str:

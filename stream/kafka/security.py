@@ -11,6 +11,7 @@ from aiokafka.helpers import create_ssl_context
 
 from stream.errors import UsageError
 from stream.settings import Settings
+from stream.words import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Security:
                 cafile=self.cafile, certfile=self.certfile, keyfile=self.keyfile
             )
         except (ssl.SSLError, OSError) as error:
-            files = ", ".join(str(file) for file in (self.cafile, self.certfile, self.keyfile) if file)
+            files = ", ".join(printable(file) for file in (self.cafile, self.certfile, self.keyfile) if file)
             raise UsageError(f"no certificates or keys can be loaded from {files}: {error}") from None
         return context
 
