@@ -150,8 +150,9 @@ def validate(
         list[Path], typer.Argument(metavar="PATH…", help="SLO files or directories.", show_default=False)
     ],
     report_format: FormatOption = Format.text,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for warnings too.")] = False,
 ) -> int:
-    """Check SLO files and list every problem with its place."""
+    """Check SLO files and list every problem, and what is most likely not meant, with its place."""
     from stream.config import MissingPathsError, check_paths, render_json, render_missing, render_text
 
     try:
@@ -164,7 +165,7 @@ def validate(
         _print_json(render_json(report))
     else:
         typer.echo(printable_lines(render_text(report)))
-    return 1 if report.problems else 0
+    return 1 if report.problems or (strict and report.warnings) else 0
 
 
 @app.command()

@@ -48,6 +48,12 @@ class Problems:
 
     file: str
     found: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    """What is valid, and most likely not what was meant."""
+
+    def warn(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
+        if len(self.warnings) < MAX_PROBLEMS:
+            self.warnings.append(Problem(self.file, mark.line, mark.column, path, message, hint))
 
     def add(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
         self.found.append(Problem(self.file, mark.line, mark.column, path, message, hint))
@@ -71,6 +77,10 @@ class Value:
 
     def report(self, message: str, hint: str = "") -> None:
         self.problems.add(self.node.mark, self.path, message, hint)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Say that the value is valid, but most likely not meant."""
+        self.problems.warn(self.node.mark, self.path, message, hint)
 
     def read(self, parse: Callable[[Value], T]) -> T | None:
         """What the value means, or None once the reason why it means nothing is reported."""
@@ -156,6 +166,10 @@ class Section:
     def mark(self, name: str) -> Mark:
         """Where the value of a key begins; without the key, where the section does."""
         return self._entries[name][1].mark if name in self._entries else self._value.node.mark
+
+    def warn(self, name: str, message: str, hint: str = "") -> None:
+        """Say that the value of a key is valid, but most likely not meant."""
+        self._value.problems.warn(self.mark(name), join(self._value.path, name), message, hint)
 
     def _of(self, name: str) -> Value:
         return Value(self._entries[name][1], join(self._value.path, name), self._value.problems)
