@@ -32,6 +32,9 @@ from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
 from stream.words import counted, printable, printable_lines
 
+MAX_SILENT = 5
+"""SLOs that are named because they counted nothing."""
+
 Progress = Callable[[Block], None]
 
 
@@ -45,6 +48,8 @@ class Summary:
     unmatched: int = 0
     strangers: list[str] = field(default_factory=list)
     """The first services, as ``namespace/service``, of events that belong to no SLO."""
+    silent: list[str] = field(default_factory=list)
+    """SLOs, as ``namespace/name``, that counted no event."""
     records: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -57,6 +62,10 @@ class Summary:
             belong = "belongs" if self.unmatched == 1 else "belong"
             late += f"\n{counted(self.unmatched, 'event')} {belong} to no SLO: {named}"
             late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
+        if self.silent:
+            named = ", ".join(map(printable, self.silent[:MAX_SILENT]))
+            late += f"\n{counted(len(self.silent), 'SLO')} counted no event: {named}"
+            late += ", …" if len(self.silent) > MAX_SILENT else ""
         return (
             f"replayed {counted(self.events, 'event')} in {self.seconds:.1f} s "
             f"({rate:,.0f} events/s); {late}\n"
@@ -128,6 +137,11 @@ def replay(
             _write(files, signal, summary)
     summary.events = feed.events
     summary.unmatched, summary.strangers = feed.unmatched, ["/".join(name) for name in feed.strangers]
+    summary.silent = [
+        f"{objective.namespace}/{objective.name}"
+        for objective, has_counted in zip(rules.objectives, feed.shard.ledger.has_counted, strict=True)
+        if not has_counted
+    ]
     summary.late, summary.too_late = feed.shard.ledger.late.late, feed.shard.ledger.late.too_late
     summary.seconds = time.perf_counter() - started
     return summary

@@ -46,6 +46,8 @@ class Ledger:
         self.first = np.full(len(objectives), NEVER, np.int64)
         """Pane of the first counted event, by row; NEVER after it was forgotten."""
         self.newest = np.full(len(objectives), NEVER, np.int64)
+        self.has_counted = np.zeros(len(objectives), bool)
+        """Whether an event was counted, by row, since this was made: forgetting does not change that."""
         self.versions = {
             key: Versions(max(longest_window_s(objectives[row]) for row in rows))
             for key, rows in catalog.services.items()
@@ -125,6 +127,7 @@ class Ledger:
         forgotten = self.first[held] == NEVER
         self.first[held] = np.where(forgotten, pane, np.minimum(self.first[held], pane))
         self.newest[held] = np.maximum(self.newest[held], pane)
+        self.has_counted[held] = True
         by_request = ~self._is_slices[rows]
         if not by_request.all():
             rows, counts = rows[by_request], counts[by_request]
