@@ -32,6 +32,7 @@ from stream.model.stats import Stats
 from stream.slo.intake import Intake, Refused, Sending
 from stream.wire.deadletter import dead_letter
 from stream.wire.partial import Report, encode_reports
+from stream.wire.pieces import split
 from stream.wire.signal import Signal, encode, headers
 
 log = logging.getLogger(__name__)
@@ -195,7 +196,8 @@ class Ingest:
             message = sending.messages.get(target)
             if message is None:
                 message = report = report or encode_reports([sending.report])
-            reader.unacknowledged.append(await self._send(target, message))
+            for piece in split(message, sending.report):
+                reader.unacknowledged.append(await self._send(target, piece))
             self.stats.partials_sent += 1
         reader.unacknowledged = [future for future in reader.unacknowledged if not _settled(future)]
 
