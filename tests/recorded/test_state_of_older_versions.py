@@ -31,7 +31,7 @@ from stream.wire.signal import Signal, encode
 from stream.wire.state import PairRecord, RowRecord, ServiceRecord, decode, decode_shard, key, parse_key
 
 OLD = recording.version_3()
-NEW_KINDS: set[str] = set()
+NEW_KINDS = {"pieces"}
 """Kinds of state records that there were none of when the recording was made."""
 WRITERS = [*Path("stream/slo").glob("*.py"), *Path("stream/canary").glob("*.py")]
 
