@@ -98,6 +98,7 @@ def slo_document(draw: st.DrawFn, number: int) -> str:
         text += "  errorBudgetPolicy:\n"
         text += "" if freeze is None else f"    freezeDeploymentsThreshold: {freeze}\n"
         text += "" if rollback is None else f"    autoRollbackThreshold: {rollback}\n"
+        text += draw(st.sampled_from(["", *(f"    hysteresis: {points}\n" for points in (0, 0.5, 12, 50))]))
     return text
 
 

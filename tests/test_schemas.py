@@ -64,6 +64,15 @@ BUDGET: Record = {
     "exhausts_at": None,
     "evaluated_at": MINUTE,
 }
+NOTHING: Record = {
+    "good": 0.0,
+    "bad": 0.0,
+    "total": 0.0,
+    "sli_pct": None,
+    "remaining_pct": None,
+    "consumed_pct": None,
+}
+"""What a budget record says when nothing was counted."""
 REASON: Record = {"slo": "payment-availability", "budget_remaining_pct": 9.5, "threshold_pct": 10.0}
 FREEZE: Record = {
     "schema": "burngate.freeze/v1",
@@ -73,6 +82,7 @@ FREEZE: Record = {
     "since": TICK,
     "evaluated_at": TICK,
     "reasons": [REASON],
+    "because": None,
 }
 ROLLBACK: Record = {
     "schema": "burngate.rollback/v1",
@@ -316,10 +326,13 @@ ALSO_GOOD: list[tuple[str, Record]] = [
         {"rule": ALERT["rule"] | {"short_window_s": None}, "burn_rate": {"long": 20.5, "short": None}},
     ),
     ("slo-alerts", RESOLVED | {"burn_rate": {"long": None, "short": None}}),
-    ("slo-budgets", {"good": 0.0, "bad": 0.0, "total": 0.0, "sli_pct": None, "remaining_pct": 100.0}),
+    ("slo-alerts", {"budget_remaining_pct": None}),
+    ("slo-budgets", NOTHING),
     ("slo-budgets", {"remaining_pct": -250.0, "consumed_pct": 350.0, "exhausts_at": MINUTE}),
     ("slo-budgets", {"burn_rate": {}}),
     ("deploy-freezes", {"state": "open", "reasons": []}),
+    ("deploy-freezes", {"because": "rules changed"}),
+    ("deploy-freezes", {"reasons": [REASON | {"budget_remaining_pct": None}]}),
     ("deploy-freezes", {"reasons": [REASON, REASON | {"slo": "payment-latency"}]}),
     ("deploy-rollbacks", {"previous_version": None}),
     ("deploy-rollbacks", {"version": None, "previous_version": None}),
@@ -359,7 +372,6 @@ BAD: list[tuple[str, Record]] = [
     ("slo-alerts", {"burn_rate": {"long": 20.5}}),
     ("slo-alerts", {"burn_rate": {"long": 20.5, "short": -1.0}}),
     ("slo-alerts", {"budget_remaining_pct": 100.5}),
-    ("slo-alerts", {"budget_remaining_pct": None}),
     ("slo-alerts", {"starts_at": "2026-11-23T05:00:15.000Z"}),
     ("slo-alerts", {"evaluated_at": "2026-11-23T05:00:10Z"}),
     ("slo-alerts", {"evaluated_at": "2026-11-23T05:00:10.000+00:00"}),
@@ -376,6 +388,11 @@ BAD: list[tuple[str, Record]] = [
     ("slo-budgets", {"target_pct": 0}),
     ("slo-budgets", {"sli_pct": None}),
     ("slo-budgets", {"total": 0}),
+    ("slo-budgets", NOTHING | {"remaining_pct": 100.0}),
+    ("slo-budgets", NOTHING | {"consumed_pct": 0.0}),
+    ("slo-budgets", NOTHING | {"exhausts_at": MINUTE}),
+    ("slo-budgets", {"remaining_pct": None}),
+    ("slo-budgets", {"consumed_pct": None}),
     ("slo-budgets", {"bad": -1}),
     ("slo-budgets", {"consumed_pct": -0.5}),
     ("slo-budgets", {"burn_rate": {"300": 1.0}}),
@@ -383,6 +400,7 @@ BAD: list[tuple[str, Record]] = [
     ("slo-budgets", {"window_s": "30d"}),
     ("slo-budgets", {"window_s": 300.5}),
     ("deploy-freezes", {"state": "open"}),
+    ("deploy-freezes", {"because": "somebody wanted it"}),
     ("deploy-freezes", {"reasons": []}),
     ("deploy-freezes", {"state": "thawed"}),
     ("deploy-freezes", {"reasons": [REASON | {"threshold_pct": 101}]}),

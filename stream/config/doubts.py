@@ -10,8 +10,11 @@ from stream.config.section import Section, Value
 from stream.config.values import shown_ms
 from stream.model.objective import BurnRule, Calendar, Rolling
 from stream.slo.catalog import NOMINAL_PERIOD_S
+from stream.window.panes import HOUR_S
 
 UNLIKELY_TARGET_PCT = 50
+SHORTEST_POLICY_S = 6 * HOUR_S
+"""Budgets of shorter time windows are not for decisions on deploys."""
 _OTHER_LANGUAGE = (
     (re.compile(r"^!"), "a leading ! does not exclude"),
     (re.compile(r"^\^|\$$"), "^ and $ are characters like others: a glob matches the whole endpoint anyway"),
@@ -44,6 +47,20 @@ def doubt_policy(policy: Section, freeze_pct: Decimal | None, rollback_pct: Deci
     if freeze_pct is not None and rollback_pct is not None and rollback_pct > freeze_pct:
         message = f"{rollback_pct} is above freezeDeploymentsThreshold ({freeze_pct})"
         policy.warn("autoRollbackThreshold", message, "releases are taken back before they are held back")
+
+
+def doubt_short_budget(
+    spec: Section, window: Rolling | Calendar | None, thresholds: Sequence[Decimal | None]
+) -> None:
+    """Thresholds of a budget that swings across them many times a day, with any hysteresis."""
+    if (
+        isinstance(window, Rolling)
+        and window.length_s < SHORTEST_POLICY_S
+        and any(threshold is not None for threshold in thresholds)
+    ):
+        shown = shown_ms(window.length_s * 1000)
+        message = f"freezes and rollbacks flap with a time window of {shown}"
+        spec.warn("errorBudgetPolicy", message, f"{shown_ms(SHORTEST_POLICY_S * 1000)} or longer")
 
 
 def doubt_glob(value: Value, glob: str) -> None:

@@ -28,7 +28,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Literal, cast
 
-from stream.config.doubts import doubt_glob, doubt_policy, doubt_rules, doubt_target
+from stream.config.doubts import doubt_glob, doubt_policy, doubt_rules, doubt_short_budget, doubt_target
 from stream.config.header import NO_METADATA, Metadata, Reading, read_metadata
 from stream.config.section import Section, Value, expected
 from stream.config.tree import Scalar
@@ -61,16 +61,20 @@ from stream.model.objective import (
     Sli,
     Slices,
 )
-from stream.window.panes import round_up_to_pane_s
+from stream.window.panes import DAY_S, round_up_to_pane_s
 
 SEVERITIES = ("info", "warning", "critical")
 SHORT_PER_LONG = 12
 """A long window is this many times its default short one (SRE workbook, chapter 5)."""
 MIN_SHORT_S = 30
 MIN_BAD_EVENTS = 5
+LONG_WINDOW_S = 7 * DAY_S
+HYSTERESIS, SHORT_HYSTERESIS = Decimal(5), Decimal(20)
+"""Points, for time windows of at least so long, and below."""
 
 _percent_inside = share_pct(below=100)
 _percent = number(least=0, most=100)
+_points = number(least=0, most=50)
 
 
 def read_slo(document: Section) -> Reading:
@@ -94,6 +98,7 @@ def _spec(metadata: Metadata, value: Value) -> Objective | None:
         basis = spec.optional("budgetBasis", one_of(("projected", "observed")), "projected")
         doubt_target(spec, target_pct)
         doubt_rules(spec, window, rules)
+        doubt_short_budget(spec, window, (policy.freeze_below_pct, policy.rollback_below_pct))
     if metadata.name is None or service is None or target_pct is None or sli is None or window is None:
         return None
     return Objective(
@@ -110,6 +115,7 @@ def _spec(metadata: Metadata, value: Value) -> Objective | None:
         budget_basis=cast(Literal["projected", "observed"], basis),
         freeze_below_pct=policy.freeze_below_pct,
         rollback_below_pct=policy.rollback_below_pct,
+        hysteresis=_hysteresis(window) if policy.hysteresis is None else policy.hysteresis,
         description=description,
         labels=metadata.labels,
     )
@@ -279,8 +285,8 @@ def _threshold(target_pct: Decimal | None, value: Value) -> Decimal:
     threshold = number(least=0)(value)
     if target_pct is not None:
         highest = 100 / (100 - Fraction(target_pct))
-        if threshold > highest:
-            limit = f"at most {float(highest):g} (a burn rate cannot be higher with the target {target_pct})"
+        if threshold >= highest:
+            limit = f"below {float(highest):g} (a burn rate cannot be higher with the target {target_pct})"
             raise expected(limit, value, "this rule could never fire")
     return threshold
 
@@ -292,6 +298,7 @@ def _threshold(target_pct: Decimal | None, value: Value) -> Decimal:
 class _Policy:
     freeze_below_pct: Decimal | None = None
     rollback_below_pct: Decimal | None = None
+    hysteresis: Decimal | None = None
 
 
 def _policy(value: Value) -> _Policy:
@@ -299,6 +306,15 @@ def _policy(value: Value) -> _Policy:
         found = _Policy(
             freeze_below_pct=policy.optional("freezeDeploymentsThreshold", _percent, None),
             rollback_below_pct=policy.optional("autoRollbackThreshold", _percent, None),
+            hysteresis=policy.optional("hysteresis", _points, None),
         )
         doubt_policy(policy, found.freeze_below_pct, found.rollback_below_pct)
     return found
+
+
+def _hysteresis(window: Rolling | Calendar) -> Decimal:
+    """The default. A budget swings the wider the shorter its window is."""
+    is_long = (
+        window.period is not Period.DAY if isinstance(window, Calendar) else window.length_s >= LONG_WINDOW_S
+    )
+    return HYSTERESIS if is_long else SHORT_HYSTERESIS

@@ -6,6 +6,7 @@ across topics, in the order of ``evaluated_at`` within one key.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,13 +63,19 @@ class Objective:
     evaluated_ms: int = 0
     total: int | float = 0
     bad: int | float = 0
-    remaining_pct: float = 100.0
+    remaining_pct: float | None = None
+    """None while nothing is counted."""
     burn: dict[str, float | None] = field(default_factory=dict)
     """By window as written in the SLO file."""
     history: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY))
     """Burn over the shortest alerting window, oldest first."""
     firing: dict[str, Record] = field(default_factory=dict)
     """Alert id → its record."""
+
+    @property
+    def least_left(self) -> float:
+        """To sort by: what has no number comes last."""
+        return math.inf if self.remaining_pct is None else self.remaining_pct
 
     def is_firing(self, window: str) -> bool:
         """Whether a rule over this window, as written in the SLO file, is firing."""

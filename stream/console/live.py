@@ -125,7 +125,7 @@ def _objectives(board: Board, width: int, glyphs: Glyphs, most: int) -> Renderab
         return Padding(Text("waiting for the first budgets", "dim"), (1, 1))
     rows = list(board.objectives.values())
     if len(rows) > most:
-        worst = sorted(rows, key=lambda row: (not row.firing, row.remaining_pct))[: max(1, most - 1)]
+        worst = sorted(rows, key=lambda row: (not row.firing, row.least_left))[: max(1, most - 1)]
         kept = set(map(id, worst))
         rows = [row for row in rows if id(row) in kept]
     left_out = len(board.objectives) - len(rows)
@@ -201,6 +201,8 @@ def _sparkline(row: Objective, width: int, glyphs: Glyphs) -> Text:
 
 def _budget(row: Objective, width: int, glyphs: Glyphs) -> Text:
     left = row.remaining_pct
+    if left is None:
+        return Text(text.percent(left), "dim")
     style = "green" if left >= 50 else "yellow" if left >= 25 else "red"
     filled, empty = glyphs.bar(left, width)
     return Text.assemble(

@@ -77,6 +77,6 @@ def status_line(board: Board, progress: Progress, at_ms: int) -> str:
     if board.on_trial:
         parts.append(f"{', '.join(board.on_trial)} on trial")
     if rows:
-        least = min(rows, key=lambda row: row.remaining_pct)
+        least = min(rows, key=lambda row: row.least_left)
         parts.append(f"least budget: {least.name} {text.percent(least.remaining_pct)}")
     return f"{text.clock(at_ms)}  {'status':<8}  {', '.join(parts)}"

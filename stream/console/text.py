@@ -55,8 +55,10 @@ def burn(rate: float | None) -> str:
     return f"{rate:.1f}×" if rate < 100 else f"{rate:.0f}×"
 
 
-def percent(value: float) -> str:
-    """``29.3 %``; without a decimal where there is room for none."""
+def percent(value: float | None) -> str:
+    """``29.3 %``; without a decimal where there is room for none; a dash where there is no number."""
+    if value is None:
+        return "–"
     return f"{value:.1f} %" if abs(value) < 99.95 else f"{value:.0f} %"
 
 

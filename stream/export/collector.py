@@ -91,7 +91,10 @@ def _readings(partitions: Sequence[Readings]) -> Iterator[Metric]:
             if burn is not None
         ),
     )
-    yield _family(names.BUDGET_REMAINING, ((who, slo.budget_remaining_ratio) for who, slo in slos))
+    yield _family(
+        names.BUDGET_REMAINING,
+        ((who, left) for who, slo in slos if (left := slo.budget_remaining_ratio) is not None),
+    )
     last = ((who, slo.last_event_s) for who, slo in slos if slo.last_event_s is not None)
     yield _family(names.LAST_EVENT, last)
     yield _family(

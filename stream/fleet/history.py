@@ -43,9 +43,9 @@ class Alert:
     service: str
     slo: str
     starts_ms: int
-    left_at_start_pct: float
-    left_pct: float
-    """Budget left when it was last heard of."""
+    left_at_start_pct: float | None
+    left_pct: float | None
+    """Budget left when it was last heard of; None: there was no number."""
     ends_ms: int | None = None
 
 
@@ -203,8 +203,11 @@ class History:
 
 def _burn_pct(change: Change, alert: Alert) -> float:
     """What the budget lost since the change; since the alert began, if the budget was not known at the
-    change."""
-    return max(0.0, change.left_pct.get(alert.slo, alert.left_at_start_pct) - alert.left_pct)
+    change. Nothing that is known, if there is no number at either end."""
+    before_pct = change.left_pct.get(alert.slo, alert.left_at_start_pct)
+    if before_pct is None or alert.left_pct is None:
+        return 0.0
+    return max(0.0, before_pct - alert.left_pct)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -44,7 +44,8 @@ class Budget:
 
     slo: str
     service: str
-    remaining_pct: float
+    remaining_pct: float | None
+    """None while nothing is counted."""
     total: float
     window_s: int
     slices: bool = False
@@ -189,7 +190,7 @@ def slo_impacts(
             budget.remaining_pct - burn_pct < budget.freeze_below_pct,
         )
         for budget in budgets
-        if budget.service in services
+        if budget.service in services and budget.remaining_pct is not None
     ]
     return tuple(sorted(found, key=lambda slo: (slo.remaining_pct, slo.slo)))
 

@@ -117,6 +117,8 @@ class Objective:
     budget_basis: Literal["projected", "observed"] = "projected"
     freeze_below_pct: Decimal | None = None
     rollback_below_pct: Decimal | None = None
+    hysteresis: Decimal = Decimal(0)
+    """Points by which a budget has to recover beyond a threshold, before what that brought about ends."""
     description: str = ""
     labels: tuple[tuple[str, str], ...] = field(default=())
 

@@ -60,8 +60,8 @@ class SloReading:
     target_ratio: float
     burn: dict[str, float | None]
     """By alerting window as written in the SLO file; None when it holds no event."""
-    budget_remaining_ratio: float
-    """1 is all of it; negative when it is overspent."""
+    budget_remaining_ratio: float | None
+    """1 is all of it; negative when it is overspent; None while nothing is counted."""
     firing: dict[str, bool]
     """By severity: whether any rule of that severity fires."""
     last_event_s: int | None = None

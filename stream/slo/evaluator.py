@@ -9,14 +9,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model.names import service_key
 from stream.model.objective import PANE_S, BurnRule, Rolling
 from stream.slo import records
 from stream.slo.alerts import INACTIVE, Alert, Change, State, Verdict, step
 from stream.slo.catalog import window_length_s
 from stream.slo.exact import burns_faster
 from stream.slo.ledger import NEVER, Ledger
-from stream.slo.reading import Plan, Reader, short_window
+from stream.slo.policies import CLOSE, Policies
+from stream.slo.reading import Reader, short_window
 from stream.window.limbs import (
     BAD,
     BAD_MICRO,
@@ -31,9 +31,6 @@ from stream.window.limbs import (
 )
 from stream.window.panes import MINUTE_S
 from stream.wire.signal import Signal
-
-_CLOSE = 1e-9
-"""Floats settle what differs by more than this; the rest is decided on integers."""
 
 RuleKey = tuple[int, int | None, str]
 """(window_s, short_window_s, threshold): names a rule within its SLO."""
@@ -73,15 +70,13 @@ class Evaluator:
         """By place in ``rules``; only those that fire."""
         self.announced: dict[int, dict[str, object]] = {}
         """By place in ``rules``: the record with which the alert that fires was announced."""
-        self.frozen: set[tuple[str, str]] = set()
-        self.below_rollback: set[int] = set()
+        self.policies = Policies(ledger, self.reader)
         self.held_last_minute = np.zeros(len(objectives), bool)
         """By row: whether its time window held an event at the last whole minute."""
         self._by_identity = np.array(
             sorted(range(len(objectives)), key=lambda row: objectives[row].identity), np.intp
         )
         self._columns = self._rule_columns()
-        self._spared = np.array([_spared(plan) for plan in self.plans], np.float64)
         self._span_s = np.array([window_length_s(o) for o in objectives], np.int64)
         self._budget_slot = np.array(
             [ledger.windows.slot[row, o.window] for row, o in enumerate(objectives)], np.intp
@@ -109,9 +104,7 @@ class Evaluator:
         yield from self._alerts(tick_s, forgotten)
         self.ledger.first[list(forgotten)] = NEVER
         self.ledger.newest[list(forgotten)] = NEVER
-        below_freeze, below_rollback = self._below(tick_s)
-        yield from self._freezes(tick_s, below_freeze)
-        yield from self._rollbacks(tick_s, below_rollback)
+        yield from self.policies.at(tick_s)
         if tick_s % MINUTE_S == 0:
             yield from self._budgets(tick_s)
 
@@ -162,7 +155,7 @@ class Evaluator:
         bad = sums[:, BAD_WHOLE] + sums[:, BAD_MICRO] / MILLION
         limit = self._columns.factor[places] * (sums[:, WHOLE] + sums[:, MICRO] / MILLION)
         burning: NDArray[np.bool_] = bad > limit
-        for i in np.flatnonzero(np.abs(bad - limit) <= _CLOSE * limit):
+        for i in np.flatnonzero(np.abs(bad - limit) <= CLOSE * limit):
             row, rule = self.rules[places[i]]
             burning[i] = burns_faster(
                 total_bad(sums[i]), total(sums[i]), self.plans[row].share, Fraction(rule.threshold)
@@ -186,46 +179,9 @@ class Evaluator:
     def is_at_rest(self) -> bool:
         """Whether nothing changes and nothing is told at further ticks, if all windows were empty at the last
         one and stay so."""
-        return not (self.alerts or self.held_last_minute.any())
+        return not (self.alerts or self.held_last_minute.any() or self.policies.is_edited)
 
-    # budgets and what follows from them
-
-    def _below(self, tick_s: int) -> tuple[set[int], set[int]]:
-        """Rows whose budget is below their freeze and their rollback threshold."""
-        freeze, rollback = set(), set()
-        rows = self._may_be_below()
-        for row, now in zip(rows.tolist(), self.reader.read(rows, tick_s), strict=True):
-            if now.plan.freeze_below is not None and now.budget.below(now.plan.freeze_below):
-                freeze.add(row)
-            if now.plan.rollback_below is not None and now.budget.below(now.plan.rollback_below):
-                rollback.add(row)
-        return freeze, rollback
-
-    def _may_be_below(self) -> NDArray[np.intp]:
-        """The rows that have to be looked at exactly: nearly all of them are far from their thresholds.
-
-        remaining_pct < x is 100·B > (100 − x)·allowed, and allowed is at least (1 − target/100)·N.
-        """
-        sums = self.ledger.windows.sums[self._budget_slot]
-        bad = sums[:, BAD_WHOLE] + sums[:, BAD_MICRO] / MILLION
-        least = self._spared * (sums[:, WHOLE] + sums[:, MICRO] / MILLION)
-        return np.flatnonzero((bad > 0) & (bad >= least * (1 - _CLOSE)))
-
-    def _freezes(self, tick_s: int, below: set[int]) -> Iterator[Signal]:
-        services: dict[tuple[str, str], list[int]] = {}
-        for row in sorted(below):
-            objective = self.plans[row].objective
-            services.setdefault((objective.namespace, objective.service), []).append(row)
-        for service in sorted(self.frozen ^ services.keys(), key=lambda s: service_key(*s)):
-            rows = services.get(service, [])
-            yield records.freeze(service, self.reader.read(rows, tick_s), bool(rows), tick_s)
-        self.frozen = set(services)
-
-    def _rollbacks(self, tick_s: int, below: set[int]) -> Iterator[Signal]:
-        fallen = below - self.below_rollback
-        for row in sorted(fallen, key=lambda r: (self.plans[r].objective.service_key, r)):
-            yield records.rollback(self.ledger, self.reader.one(row, tick_s), tick_s)
-        self.below_rollback = below
+    # budgets
 
     def _budgets(self, tick_s: int) -> Iterator[Signal]:
         held = self.ledger.windows.sums[self._budget_slot, EVENTS] > 0
@@ -237,12 +193,3 @@ class Evaluator:
 
 _FALSE, _TRUE, _FROZEN = 0, 1, 2
 _VERDICTS = (Verdict.FALSE, Verdict.TRUE, Verdict.FROZEN)
-
-
-def _spared(plan: Plan) -> float:
-    """The error ratio below which a budget cannot be below either threshold; more than there can be without
-    thresholds."""
-    thresholds = [x for x in (plan.freeze_below, plan.rollback_below) if x is not None]
-    if not thresholds:
-        return 2.0
-    return float((100 - max(thresholds)) * plan.share.over / plan.share.under / 10_000)

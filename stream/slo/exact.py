@@ -44,6 +44,23 @@ def burns_faster(bad: int, total: int, share: Share, threshold: Fraction) -> boo
     return lhs > threshold.numerator * share.over * total
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A threshold of an error budget policy, in percent of the budget left: what happens below it ends only
+    when the budget is back at ``until``."""
+
+    below: Fraction
+    until: Fraction
+
+    @classmethod
+    def of(cls, threshold_pct: Decimal | None, hysteresis: Decimal) -> Gate | None:
+        """At most half of the way from the threshold to the whole budget has to be made good."""
+        if threshold_pct is None:
+            return None
+        below = Fraction(threshold_pct)
+        return cls(below, below + min(Fraction(hysteresis), (100 - below) / 2))
+
+
 class Budget(NamedTuple):
     """An error budget at a tick. ``window_s`` / ``elapsed_s`` projects what was seen onto the whole window;
     the basis ``observed`` has both equal."""
@@ -59,23 +76,23 @@ class Budget(NamedTuple):
         used = 100 * self.bad * self.share.under * self.elapsed_s
         return used, self.share.over * self.total * self.window_s
 
-    def remaining_pct(self) -> float:
-        """100 · (1 − B/allowed); 100 when nothing was counted."""
+    def remaining_pct(self) -> float | None:
+        """100 · (1 − B/allowed); None when nothing was counted."""
         return self.percentages()[0]
 
-    def consumed_pct(self) -> float:
+    def consumed_pct(self) -> float | None:
         return self.percentages()[1]
 
-    def percentages(self) -> tuple[float, float]:
+    def percentages(self) -> tuple[float, float] | tuple[None, None]:
         """(remaining, consumed)."""
         used, allowed = self._scales()
-        return (100 * (allowed - used) / allowed, 100 * used / allowed) if allowed else (100.0, 0.0)
+        return (100 * (allowed - used) / allowed, 100 * used / allowed) if allowed else (None, None)
 
     def below(self, threshold_pct: Fraction) -> bool:
-        """Whether remaining_pct is below the threshold."""
+        """Whether remaining_pct is below the threshold; what is no number is not."""
         used, allowed = self._scales()
         remaining = 100 * (allowed - used) * threshold_pct.denominator
-        return remaining < threshold_pct.numerator * allowed if allowed else threshold_pct > 100
+        return remaining < threshold_pct.numerator * allowed
 
     def gone(self) -> bool:
         used, allowed = self._scales()

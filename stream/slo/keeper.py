@@ -14,7 +14,7 @@ from stream.errors import InvariantError
 from stream.slo.catalog import Catalog
 from stream.slo.extension import Extension
 from stream.slo.shard import Shard
-from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore, rows_now
+from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
@@ -85,7 +85,8 @@ class Keeper:
             self.shard.oldest_minute[source.number] = source.oldest_minute
             if source.final is not None:
                 self.shard.spans[source.number] = Span(*source.final, final=True)
-        self.leftovers = restore(self.shard, record, records)
+        restored = restore(self.shard, record, records)
+        self.leftovers, self._rewrite = restored.leftovers, restored.is_other
         for extension in self.shard.extensions:
             extension.restore(records, record.decided_s)
         for name, value in records.items():
@@ -94,7 +95,6 @@ class Keeper:
                 self._reopen(int(place[0]), value)
             elif kind == "pieces":
                 self._pieces.restore(int(place[0]), value)
-        self._rewrite = rows_now(self.catalog, record) != self._rows
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)

@@ -48,6 +48,9 @@ class Ledger:
         self.newest = np.full(len(objectives), NEVER, np.int64)
         self.has_counted = np.zeros(len(objectives), bool)
         """Whether an event was counted, by row, since this was made: forgetting does not change that."""
+        self.complete_s = np.zeros(len(objectives), np.int64)
+        """By row: from when on its counts are complete, where a window reaches further back than those that
+        counted before the SLO files changed."""
         self.versions = {
             key: Versions(max(longest_window_s(objectives[row]) for row in rows))
             for key, rows in catalog.services.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S, BurnRule, Calendar, Objective, Rolling
-from stream.slo.exact import Budget, Share, burn_rate, burn_rates
+from stream.slo.exact import Budget, Gate, Share, burn_rate, burn_rates
 from stream.slo.ledger import NEVER, Ledger
 from stream.slo.windows import Window
 from stream.window.limbs import total, total_bad, totals
@@ -27,27 +26,35 @@ class Plan:
 
     objective: Objective
     share: Share
-    freeze_below: Fraction | None
-    rollback_below: Fraction | None
+    freeze: Gate | None
+    rollback: Gate | None
     windows: tuple[str, ...]
     """The rules' long windows as written in the SLO file."""
     exhaustion_window: Window
     """The window whose burn rate tells when the budget will be gone."""
+    decided_by: str
+    """What freezes and rollbacks are decided by."""
 
     @classmethod
     def of(cls, objective: Objective) -> Plan:
         return cls(
             objective,
             Share.of(objective.target_pct),
-            _fraction(objective.freeze_below_pct),
-            _fraction(objective.rollback_below_pct),
+            Gate.of(objective.freeze_below_pct, objective.hysteresis),
+            Gate.of(objective.rollback_below_pct, objective.hysteresis),
             tuple(rule.window for rule in objective.rules),
             exhaustion_window(objective),
+            decided_by(objective),
         )
 
 
-def _fraction(value: Decimal | None) -> Fraction | None:
-    return None if value is None else Fraction(value)
+def decided_by(objective: Objective) -> str:
+    """What an SLO's freezes and rollbacks are decided by, beside its counts: as a text."""
+    window = objective.window
+    length = f"{window.period} {window.zone}" if isinstance(window, Calendar) else f"{window.length_s}s"
+    policy = (objective.freeze_below_pct, objective.rollback_below_pct, objective.hysteresis)
+    numbers = [None if number is None else Fraction(number) for number in (objective.target_pct, *policy)]
+    return "|".join((length, objective.budget_basis, *map(str, numbers)))
 
 
 def exhaustion_window(objective: Objective) -> Window:
@@ -66,6 +73,8 @@ class Reading(NamedTuple):
 
     plan: Plan
     budget: Budget
+    start_s: int
+    """Of its time window."""
     window_s: int
     """Length of its time window; a calendar period's own."""
     bad: list[int]
@@ -81,7 +90,12 @@ class Reading(NamedTuple):
     def exhausts_at(self, tick_s: int) -> str | None:
         """When the budget will be gone; the tick itself when it is gone already (contract, section 5)."""
         left_ms = self.budget.exhausted_in_ms(self.bad[_EXHAUSTION], self.total[_EXHAUSTION], self.window_s)
-        return None if left_ms is None else format_ms(tick_s * 1000 + left_ms)
+        if left_ms is None:
+            return None
+        at_ms = tick_s * 1000 + left_ms
+        if isinstance(self.plan.objective.window, Calendar) and at_ms > (self.start_s + self.window_s) * 1000:
+            return None  # renewed before
+        return format_ms(at_ms)
 
 
 _TIME_WINDOW, _EXHAUSTION, _RULES = range(3)
@@ -118,22 +132,34 @@ class Reader:
         """In the order of the rows."""
         at = np.asarray(rows, np.intp)
         bad, total = totals(self._ledger.windows.sums[self._slots[at]])
-        spans_s = np.array([self._span_s(window, tick_s) for window in self._windows], np.int64).reshape(
-            -1, 2
-        )
-        start_s, length_s = spans_s[self._window_of_row[at]].T
-        first = self._ledger.first[at]
-        begun_s = np.where(first == NEVER, start_s, np.maximum(start_s, first * PANE_S))
-        elapsed_s = np.minimum(tick_s - begun_s, length_s)
-        elapsed_s[self._observed[at]] = 1
-        projected_s = np.where(self._observed[at], 1, length_s)
-        columns = (at, bad, total, length_s, projected_s, elapsed_s)
-        for row, b, n, window_s, over_s, of_s in zip(*(column.tolist() for column in columns), strict=True):
+        start_s, length_s = self._spans(at, tick_s)
+        over_s, of_s = self._projection(at, start_s, length_s, tick_s)
+        columns = (at, bad, total, start_s, length_s, over_s, of_s)
+        for row, b, n, begin_s, window_s, over, of in zip(*(c.tolist() for c in columns), strict=True):
             plan = self.plans[row]
-            yield Reading(plan, Budget(b[0], n[0], plan.share, over_s, of_s), window_s, b, n)
+            yield Reading(plan, Budget(b[0], n[0], plan.share, over, of), begin_s, window_s, b, n)
 
     def one(self, row: int, tick_s: int) -> Reading:
         return next(self.read([row], tick_s))
+
+    def projection(self, at: NDArray[np.intp], tick_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(W, elapsed) of many rows' budgets; equal where nothing is projected."""
+        return self._projection(at, *self._spans(at, tick_s), tick_s)
+
+    def _projection(
+        self, at: NDArray[np.intp], start_s: NDArray[np.int64], length_s: NDArray[np.int64], tick_s: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        first, complete_s = self._ledger.first[at], self._ledger.complete_s[at]
+        begun_s = np.maximum(start_s, np.maximum(complete_s, np.where(first == NEVER, 0, first * PANE_S)))
+        elapsed_s = np.minimum(tick_s - begun_s, length_s)
+        observed = self._observed[at]
+        return np.where(observed, 1, length_s), np.where(observed, 1, elapsed_s)
+
+    def _spans(self, at: NDArray[np.intp], tick_s: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(start, length) of many rows' time windows."""
+        spans_s = [self._span_s(window, tick_s) for window in self._windows]
+        start_s, length_s = np.array(spans_s, np.int64).reshape(-1, 2)[self._window_of_row[at]].T
+        return start_s, length_s
 
     def _span_s(self, window: Window, tick_s: int) -> tuple[int, int]:
         """(start, length) of a time window at a tick; a calendar period's own length."""

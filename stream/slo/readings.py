@@ -28,15 +28,15 @@ def readings(shard: Shard, latencies: tuple[LatencyReading, ...]) -> Readings:
             service=now.plan.objective.service,
             target_ratio=float(now.plan.objective.target_pct / 100),  # divided as decimals: 0.999 stays 0.999
             burn=now.burn_by_window(),
-            budget_remaining_ratio=now.budget.remaining_pct() / 100,
+            budget_remaining_ratio=None if (left := now.budget.remaining_pct()) is None else left / 100,
             firing={rule.severity: rule.severity in firing.get(row, ()) for rule in now.plan.objective.rules},
             last_event_s=int(shard.ledger.newest[row]) * PANE_S,
         )
         for row, now in zip(counted.tolist(), evaluator.reader.read(counted, decided_s), strict=True)
     )
     plans = (evaluator.plans[row] for row in counted.tolist())
-    services = {(p.objective.namespace, p.objective.service) for p in plans if p.freeze_below is not None}
-    frozen = {service: service in evaluator.frozen for service in sorted(services)}
+    services = {(p.objective.namespace, p.objective.service) for p in plans if p.freeze is not None}
+    frozen = {service: service in evaluator.policies.frozen for service in sorted(services)}
     return Readings(slos, frozen, latencies)
 
 

@@ -16,6 +16,8 @@ from stream.window.limbs import MILLION
 from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal
 
+RULES_CHANGED = "rules changed"
+
 
 @lru_cache(maxsize=16)
 def at(tick_s: int) -> str:
@@ -82,6 +84,7 @@ def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
         "since": at(tick_s),
         "evaluated_at": at(tick_s),
         "reasons": [],
+        "because": RULES_CHANGED,
     }
     return Signal("deploy-freezes", service_key(*service), value)
 
@@ -110,10 +113,12 @@ def slo_budget(now: Reading, tick_s: int) -> Signal:
     return Signal("slo-budgets", o.identity, value)
 
 
-def freeze(service: tuple[str, str], below: Iterable[Reading], frozen: bool, tick_s: int) -> Signal:
-    """A service's transition; ``below`` are its SLOs under their threshold."""
+def freeze(
+    service: tuple[str, str], under: Iterable[Reading], frozen: bool, tick_s: int, *, rules_changed: bool
+) -> Signal:
+    """A service's transition; ``under`` are its SLOs that are under their threshold."""
     reasons = []
-    for now in sorted(below, key=lambda found: found.plan.objective.name):
+    for now in sorted(under, key=lambda found: found.plan.objective.name):
         o = now.plan.objective
         assert o.freeze_below_pct is not None
         reasons.append(
@@ -130,7 +135,8 @@ def freeze(service: tuple[str, str], below: Iterable[Reading], frozen: bool, tic
         "state": "frozen" if frozen else "open",
         "since": at(tick_s),
         "evaluated_at": at(tick_s),
-        "reasons": reasons if frozen else [],
+        "reasons": reasons,
+        "because": RULES_CHANGED if rules_changed else None,
     }
     return Signal("deploy-freezes", service_key(*service), value)
 

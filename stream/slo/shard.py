@@ -149,7 +149,7 @@ class Shard:
         self.ledger.move_to(tick_s)
         yield from self.evaluator.evaluate(tick_s)
         for extension in self.extensions:
-            yield from extension.at(tick_s, self.evaluator.frozen)
+            yield from extension.at(tick_s, self.evaluator.policies.frozen)
         if tick_s % MINUTE_S == 0:
             yield from self.percentiles.at(tick_s)
         if tick_s % HOUR_S == 0:
@@ -164,6 +164,8 @@ class Shard:
         decided_s = self.ledger.decided_s
         if decided_s is not None and self._newest_s is not None:
             if decided_s < self._newest_s + self._memory_s and not self._is_at_rest(decided_s):
+                due.append(decided_s + PANE_S)
+            if self.evaluator.policies.is_edited:
                 due.append(decided_s + PANE_S)
             forgetting_s = self.evaluator.next_forgetting_s()
             if forgetting_s is not None:

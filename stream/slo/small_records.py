@@ -12,6 +12,7 @@ from stream.model.objective import Calendar
 from stream.slo.evaluator import rule_key
 from stream.slo.registry import Rows
 from stream.slo.shard import Shard
+from stream.slo.windows import longest_by_grid
 from stream.window.limbs import WIDTH
 from stream.window.sums import PeriodSums
 from stream.wire import state
@@ -88,19 +89,20 @@ class RowChanges:
             if objective.slices or isinstance(objective.window, Calendar)
         }
         """Rows whose records hold counts."""
-        self._before: tuple[NDArray[np.bool_], set[int], set[int]] | None = None
+        self._before: tuple[NDArray[np.bool_], NDArray[np.bool_], set[int]] | None = None
         """What the last ones said: the time window held an event, below the rollback's threshold, alerts."""
+        self._decided_by: list[str] | None = None
 
     def take(self) -> Iterator[tuple[Place, state.RowRecord]]:
         evaluator, objectives = self._shard.evaluator, self._shard.catalog.objectives
         alerts = _alerts_by_row(self._shard)
-        now = evaluator.held_last_minute, evaluator.below_rollback, set(alerts)
+        now = evaluator.held_last_minute, evaluator.policies.rollback.past, set(alerts)
         rows: Iterable[int] = range(len(objectives))
-        if self._before is not None:
+        if self._before is not None and self._decided_by is evaluator.policies.decided_by:
             held, below, alerting = self._before
-            rows = {*np.flatnonzero(now[0] != held).tolist(), *(now[1] ^ below), *(now[2] | alerting)}
+            rows = {*np.flatnonzero((now[0] != held) | (now[1] != below)).tolist(), *(now[2] | alerting)}
             rows = sorted(rows | self._restless)
-        self._before = now[0].copy(), set(now[1]), now[2]
+        self._before, self._decided_by = (now[0].copy(), now[1].copy(), now[2]), evaluator.policies.decided_by
         for row in rows:
             yield (objectives[row].identity,), _row(self._shard, row, alerts.get(row, []))
 
@@ -116,7 +118,7 @@ def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
             period = moving.start_s, pack(ledger.windows.sums[ledger.windows.slot[row, objective.window]])
     return state.RowRecord(
         held_last_minute=bool(evaluator.held_last_minute[row]),
-        below_rollback=row in evaluator.below_rollback,
+        below_rollback=bool(evaluator.policies.rollback.past[row]),
         alerts=alerts,
         period=period,
         slices=[
@@ -124,6 +126,9 @@ def _row(shard: Shard, row: int, alerts: list[AlertState]) -> state.RowRecord:
             for end_s, rows in sorted(ledger.slices.slices.items())
             if row in rows
         ],
+        decided_by=evaluator.policies.decided_by[row],
+        windows=longest_by_grid(objective),
+        complete_s=int(ledger.complete_s[row]),
     )
 
 
@@ -133,9 +138,14 @@ def _announced(shard: Shard) -> Iterator[tuple[Place, bytes]]:
 
 
 def _services(shard: Shard) -> Iterator[tuple[Place, state.ServiceRecord]]:
+    policies = shard.evaluator.policies
+    under = policies.under()
     for service, versions in shard.ledger.versions.items():
         seen = [(v, s.first_ms, s.last_end_s, s.decided_s) for v, s in sorted(versions.seen.items())]
-        yield service, state.ServiceRecord(service in shard.evaluator.frozen, seen)
+        yield (
+            service,
+            state.ServiceRecord(service in policies.frozen, seen, sorted(under.get(service, ()))),
+        )
 
 
 def _pending(shard: Shard) -> Iterator[tuple[Place, state.PendingRecord]]:

@@ -8,23 +8,26 @@ more is deleted. Sums of windows are not kept: they are added up anew from the p
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
 
-from stream.model.names import plainly_joined
-from stream.model.objective import PANE_S, Calendar
+from stream.model.names import identity, plainly_joined
+from stream.model.objective import PANE_S
 from stream.sketch import packed_from_bytes, to_bytes
 from stream.slo.alerts import Alert, State
 from stream.slo.catalog import Catalog, counting_key, counting_key_of_format_3
 from stream.slo.contribution import VersionSeen
 from stream.slo.evaluator import rule_key
 from stream.slo.records import alert_without_rule, freeze_without_slo
+from stream.slo.regrid import Regrid
 from stream.slo.shard import Shard
 from stream.slo.slices import Slice
 from stream.slo.small_records import SmallRecords
 from stream.slo.versions import Seen
+from stream.slo.windows import Window, longest_by_grid
 from stream.window.history import Cells
 from stream.window.limbs import WIDTH
 from stream.window.sums import PeriodSums
@@ -131,15 +134,27 @@ def rows_now(catalog: Catalog, record: state.ShardRecord) -> list[str]:
     return [now.get(key, key) for key in record.rows]
 
 
-def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> list[Signal]:
+@dataclass(frozen=True, slots=True)
+class Restored:
+    leftovers: list[Signal]
+    """The ends of alerts and freezes that the SLO files no longer know: else they would never end."""
+    is_other: bool
+    """Whether the records number other rows, or hold them by other windows, than the shard: all have to be
+    written anew."""
+
+
+def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> Restored:
     """Fill an empty shard from state records. Rows whose meaning changed start anew.
 
-    Returns the ends of alerts and freezes that the SLO files no longer know: else they would never end.
     Raises ValueError on records that cannot be read.
     """
-    place = {counts: row for row, counts in enumerate(counting_keys(shard.catalog))}
-    new_row = np.array([place.get(counts, -1) for counts in rows_now(shard.catalog, record)], np.intp)
-    return _Restorer(shard, record, new_row).run(records)
+    names = counting_keys(shard.catalog)
+    place = {counts: row for row, counts in enumerate(names)}
+    recorded = rows_now(shard.catalog, record)
+    new_row = np.array([place.get(counts, -1) for counts in recorded], np.intp)
+    restorer = _Restorer(shard, record, new_row)
+    restorer.run(records)
+    return Restored(restorer.leftovers, recorded != names or restorer.has_moved)
 
 
 class _Restorer:
@@ -152,20 +167,26 @@ class _Restorer:
         self.record = record
         self.new_row = new_row
         self.leftovers: list[Signal] = []
+        self._kept = {self._name_of(row): row for row in new_row.tolist() if row >= 0}
+        self.has_moved = False
+        """Whether a row holds other panes than the records do."""
+        self._of_version_3: list[tuple[str, str]] = []
+        """Services that are frozen, of which it is not known by which SLOs."""
 
-    def run(self, records: Mapping[bytes, bytes]) -> list[Signal]:
+    def run(self, records: Mapping[bytes, bytes]) -> None:
         shard, decided_s = self.shard, self.record.decided_s
         shard.resume(decided_s, self.record.newest_s, self.record.coming)
         if decided_s is not None:
             shard.ledger.windows.move_to(decided_s)
             shard.ledger.history.move_to(decided_s)
         self._places_in_time()
-        kept = {self._name_of(row): row for row in self.new_row.tolist() if row >= 0}
+        panes: list[tuple[int, int, bytes]] = []
+        rows: dict[int, state.RowRecord] = {}
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
             match kind:
                 case "pane":
-                    self._pane(int(place[0]), int(place[1]), decode(state.PaneRecord, value))
+                    panes.append((int(place[0]), int(place[1]), value))
                 case "hist":
                     self._history(int(place[0]), int(place[1]), decode(state.HistoryRecord, value))
                 case "digest":
@@ -174,18 +195,22 @@ class _Restorer:
                     self._pair(int(place[0]), decode(state.PairRecord, value))
                 case "endpoint":
                     shard.percentiles.restore(int(place[0]), value.decode())
-                case "row" if place[0] in kept:
-                    self._row(kept[place[0]], decode(state.RowRecord, value))
+                case "row" if place[0] in self._kept:
+                    row = self._kept[place[0]]
+                    rows[row] = decode(state.RowRecord, value)
+                    self._row(row, rows[row])
                 case "alert":
                     self._alert(orjson.loads(value))
                 case "service":
                     self._service((place[0], place[1]), decode(state.ServiceRecord, value))
                 case "pending":
                     self._pending(int(place[0]), decode(state.PendingRecord, value))
+        if decided_s is not None:
+            self._windows(decided_s, panes, rows)
+            self._migrate_freezes(decided_s)
         shard.ledger.dirty_panes.clear()
         shard.ledger.history.dirty.clear()
         shard.percentiles.minutes.dirty.clear()
-        return self.leftovers
 
     def _name_of(self, row: int) -> str:
         """By which the row's own record is found."""
@@ -201,11 +226,44 @@ class _Restorer:
             ledger.first[mine] = unpack(self.record.first)[known]
             ledger.newest[mine] = unpack(self.record.newest)[known]
 
-    def _pane(self, grid_s: int, start_s: int, record: state.PaneRecord) -> None:
-        rows = self.new_row[unpack(record.rows)]
-        known = rows >= 0
-        sums = unpack(record.sums).reshape(-1, WIDTH)
-        self.shard.ledger.windows.put_pane(grid_s, start_s, rows[known], sums[known])
+    def _windows(
+        self, decided_s: int, panes: list[tuple[int, int, bytes]], records: Mapping[int, state.RowRecord]
+    ) -> None:
+        """Panes into the windows, and where those are other ones: from when on their counts are complete."""
+        ledger = self.shard.ledger
+        now = [longest_by_grid(objective) for objective in self.shard.catalog.objectives]
+        held: list[list[int]] = [[] for _ in now]
+        for row, record in records.items():
+            held[row] = now[row] if record.windows is None else record.windows
+        regrid = Regrid(ledger.windows, decided_s, held)
+        periods = {row: record.period for row, record in records.items() if record.period is not None}
+        regrid.sum_up_since({row: start_s for row, (start_s, _) in periods.items()})
+        for grid_s, start_s, value in sorted(panes):
+            pane = decode(state.PaneRecord, value)
+            rows = self.new_row[unpack(pane.rows)]
+            known = rows >= 0
+            regrid.put(grid_s, start_s, rows[known], unpack(pane.sums).reshape(-1, WIDTH)[known])
+        regrid.finish()
+        for row, record in records.items():
+            window = self.shard.catalog.objectives[row].window
+            since_s = self._period_start_s(window)
+            before_s = periods[row][0] if row in periods else None
+            complete_s = regrid.longest_start_s(row)
+            if since_s is not None and before_s is not None and since_s <= before_s:
+                slot = ledger.windows.slot[row, window]
+                ledger.windows.sums[slot] += unpack(periods[row][1]) - regrid.since(row)
+                complete_s = before_s if complete_s is None else min(before_s, complete_s)
+            ledger.complete_s[row] = record.complete_s
+            if held[row] != now[row] or since_s != before_s:
+                self.has_moved = True
+                ledger.complete_s[row] = max(
+                    record.complete_s, decided_s if complete_s is None else complete_s
+                )
+
+    def _period_start_s(self, window: Window) -> int | None:
+        """Start of a calendar window's present period."""
+        moving = self.shard.ledger.windows.moving[window]
+        return moving.start_s if isinstance(moving, PeriodSums) else None
 
     def _history(self, grid_s: int, start_s: int, record: state.HistoryRecord) -> None:
         cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights), record.unit)
@@ -222,19 +280,15 @@ class _Restorer:
         ledger, evaluator = self.shard.ledger, self.shard.evaluator
         if record.held_last_minute:
             evaluator.held_last_minute[row] = True
-        if record.below_rollback:
-            evaluator.below_rollback.add(row)
+        policies = evaluator.policies
+        policies.rollback.past[row] = record.below_rollback
+        policies.decided_by[row] = record.decided_by
+        policies.edited[row] = record.decided_by not in ("", policies.rules[row])
         alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}
         for place in evaluator.rules_of_row.get(row, ()) if alerts else ():
             name = rule_key(evaluator.rules[place][1])
             if name in alerts:
                 evaluator.alerts[place] = alerts[name]
-        window = self.shard.catalog.objectives[row].window
-        if record.period is not None and isinstance(window, Calendar):
-            moving = ledger.windows.moving[window]
-            assert isinstance(moving, PeriodSums)
-            if moving.start_s == record.period[0]:
-                ledger.windows.sums[ledger.windows.slot[row, window]] = unpack(record.period[1])
         if row in ledger.slices.length_s:
             for end_s, weight, bad_weight in record.slices:
                 ledger.slices.slices.setdefault(end_s, {})[row] = Slice(int(weight), int(bad_weight))
@@ -258,12 +312,34 @@ class _Restorer:
     def _service(self, service: tuple[str, str], record: state.ServiceRecord) -> None:
         if service in self.shard.ledger.versions:
             if record.frozen:
-                self.shard.evaluator.frozen.add(service)
+                self.shard.evaluator.policies.frozen.add(service)
+            if record.under is None:
+                self._of_version_3 += [service] if record.frozen else []
+            for name in record.under or ():
+                self._under(service, name)
             self.shard.ledger.versions[service].seen = {
                 version: Seen(*when) for version, *when in record.versions
             }
         elif record.frozen:
             self.leftovers.append(freeze_without_slo(service, self.record.decided_s or 0))
+
+    def _under(self, service: tuple[str, str], name: str) -> None:
+        """An SLO that is under its freeze threshold; it may be gone, or have started anew and never been
+        decided."""
+        policies = self.shard.evaluator.policies
+        row = self._kept.get(identity(service[0], name))
+        if row is not None and policies.decided_by[row]:
+            policies.freeze.past[row] = True
+        else:
+            policies.gone.setdefault(service, set()).add(name)
+
+    def _migrate_freezes(self, decided_s: int) -> None:
+        """Version 3 kept no state by SLO: those of a frozen service are under that have not recovered."""
+        evaluator = self.shard.evaluator
+        rows = [row for service in self._of_version_3 for row in self.shard.catalog.services[service]]
+        for row, now in zip(rows, evaluator.reader.read(rows, decided_s), strict=True):
+            gate = now.plan.freeze
+            evaluator.policies.freeze.past[row] = gate is not None and now.budget.below(gate.until)
 
     def _pending(self, pane: int, record: state.PendingRecord) -> None:
         rows = self.new_row[unpack(record.rows)]

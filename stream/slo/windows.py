@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stream.model.objective import PANE_S, Calendar, Objective, Rolling
 from stream.slo.calendar import period_bounds
 from stream.window.limbs import WIDTH, Sums
+from stream.window.panes import grid_s
 from stream.window.sums import PeriodSums, RollingSums
 
 Window = Rolling | Calendar
@@ -23,6 +24,16 @@ def windows_of(objective: Objective) -> list[Window]:
         if rule.short_window_s is not None:
             found.append(Rolling(rule.short_window_s))
     return list(dict.fromkeys(found))
+
+
+def longest_by_grid(objective: Objective) -> list[int]:
+    """Lengths of the objective's longest rolling window on each grid, ascending: what it holds panes by."""
+    found: dict[int, int] = {}
+    for window in windows_of(objective):
+        if isinstance(window, Rolling):
+            grid = grid_s(window.length_s)
+            found[grid] = max(window.length_s, found.get(grid, 0))
+    return sorted(found.values())
 
 
 class Windows:
@@ -86,12 +97,21 @@ class Windows:
         return np.concatenate(rows), np.concatenate(sums)
 
     def put_pane(self, grid_s: int, start_s: int, rows: NDArray[np.intp], sums: Sums) -> None:
-        """Put back what :meth:`get_pane` gave, into every window on the grid that covers it."""
+        """Put counts of distinct rows into every window on the grid that covers the moment."""
         for window, moving in self.moving.items():
             if isinstance(moving, RollingSums) and moving.grid_s == grid_s:
-                place = self._place[window][rows]
-                mine = place >= 0
-                moving.add(start_s // PANE_S, place[mine], sums[mine])
+                self._put(window, start_s, rows, sums)
+
+    def put_in_periods(self, start_s: int, rows: NDArray[np.intp], sums: Sums) -> None:
+        """The same for calendar windows."""
+        for window, moving in self.moving.items():
+            if isinstance(moving, PeriodSums):
+                self._put(window, start_s, rows, sums)
+
+    def _put(self, window: Window, start_s: int, rows: NDArray[np.intp], sums: Sums) -> None:
+        place = self._place[window][rows]
+        mine = place >= 0
+        self.moving[window].add(start_s // PANE_S, place[mine], sums[mine])
 
     def oldest_s(self, grid_s: int) -> int:
         """Start of the oldest pane of the grid that any window still covers."""

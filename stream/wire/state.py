@@ -74,12 +74,22 @@ class RowRecord(Record, frozen=True):
     """(start in s, sums) of a calendar window."""
     slices: list[tuple[int, str, str]]
     """(end in s, weight, bad weight): decimal texts, for they may exceed 64 bits."""
+    decided_by: str = ""
+    """What its freeze and rollback states were last decided by; empty: nothing was decided, or it is not
+    known (version 3)."""
+    windows: list[int] | None = None
+    """Lengths of its longest rolling window on each grid, by which its panes are held; None: those of the SLO
+    files (version 3)."""
+    complete_s: int = 0
+    """From when on its counts are complete, where its windows were made longer."""
 
 
 class ServiceRecord(Record, frozen=True):
     frozen: bool
     versions: list[tuple[str, int, int, int]]
     """(version, first_ms, last_end_s, decided_s)."""
+    under: list[str] | None = None
+    """SLOs that are under their freeze threshold; None: not known (version 3)."""
 
 
 class PaneRecord(Record, frozen=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream.config import load_objectives
+from stream.errors import ConfigError
 from stream.model.objective import (
     Availability,
     BurnRule,
@@ -68,6 +69,7 @@ def test_the_users_file_loads_unchanged():
         ),
         freeze_below_pct=Decimal(10),
         rollback_below_pct=Decimal(5),
+        hysteresis=Decimal(5),
         description="Payment service availability SLO",
     )
     assert latency.sli == Latency(threshold_ms=500)
@@ -93,6 +95,7 @@ def test_every_key_is_read():
         budget_basis="observed",
         freeze_below_pct=Decimal(10),
         rollback_below_pct=Decimal("2.5"),
+        hysteresis=Decimal("7.5"),
         description="Checkout answers",
         labels=(("team", "payments"), ("tier", "1")),
     )
@@ -110,7 +113,33 @@ def test_what_is_left_out_has_its_default():
         sli=Availability(),
         target_pct=Decimal(99),
         window=Rolling(2_592_000),
+        hysteresis=Decimal(5),
     )
+
+
+@pytest.mark.parametrize(
+    ("window", "points"),
+    [
+        ("type: rolling, duration: 7d", 5),
+        ("type: rolling, duration: 1w", 5),
+        ("type: rolling, duration: 604800s", 5),
+        ("type: rolling, duration: 604791s", 5),  # rounded up to 7 d
+        ("type: rolling, duration: 604790s", 20),
+        ("type: rolling, duration: 1h", 20),
+        ("type: calendar, duration: 1d", 20),
+        ("type: calendar, duration: 1w", 5),
+        ("type: calendar, duration: 1M", 5),
+    ],
+)
+def test_the_default_hysteresis_goes_by_the_length_of_the_time_window(load, window, points):
+    more = "  errorBudgetPolicy: {freezeDeploymentsThreshold: 10}\n"
+    assert load(slo(window=window, more=more)).hysteresis == Decimal(points)
+
+
+@pytest.mark.parametrize("points", ["0", "50", "0.000000000000000001"])
+def test_hysteresis_is_a_decimal_as_written(load, points):
+    more = f"  errorBudgetPolicy: {{hysteresis: {points}}}\n"
+    assert load(slo(more=more)).hysteresis == Decimal(points)
 
 
 def test_null_counts_as_absent():
@@ -122,6 +151,7 @@ def test_null_counts_as_absent():
         sli=Availability(),
         target_pct=Decimal(99),
         window=Calendar(Period.DAY, "UTC"),
+        hysteresis=Decimal(20),
         rules=(BurnRule("1h", 3600, 300, Decimal(1), "warning", (), 5, 300_000),),
     )
 
@@ -196,10 +226,17 @@ def test_decimals_keep_their_digits(load, written: str):
     assert load(slo(target=written)).target_pct.as_tuple() == Decimal(written).as_tuple()
 
 
-def test_a_threshold_equal_to_the_highest_burn_rate_is_accepted(load):
+def test_a_threshold_just_below_the_highest_burn_rate_is_accepted(load):
     # 1/(1 − 99.95/100) is exactly 2000; in binary floating point it is not.
-    more = "  alerting: [{window: 1h, burnRateThreshold: 2000}]\n"
-    assert load(slo(target="99.95", more=more)).rules[0].threshold == 2000
+    more = "  alerting: [{window: 1h, burnRateThreshold: 1999.999999999999999}]\n"
+    assert load(slo(target="99.95", more=more)).rules[0].threshold == Decimal("1999.999999999999999")
+
+
+@pytest.mark.parametrize(("target", "threshold"), [("99.95", "2000"), ("90", "10.0"), ("50", "2")])
+def test_a_threshold_equal_to_the_highest_burn_rate_is_refused(load, target, threshold):
+    more = f"  alerting: [{{window: 1h, burnRateThreshold: {threshold}}}]\n"
+    with pytest.raises(ConfigError, match="this rule could never fire"):
+        load(slo(target=target, more=more))
 
 
 @pytest.mark.parametrize("period", list(Period))

@@ -57,6 +57,14 @@ def test_a_plain_file_warns_of_nothing_nor_do_those_of_the_project(tmp_path: Pat
             "spec.errorBudgetPolicy.autoRollbackThreshold",
             "10 is above freezeDeploymentsThreshold (5)",
         ),
+        (
+            "30d}", "350m}\n  errorBudgetPolicy: {freezeDeploymentsThreshold: 5}",
+            "spec.errorBudgetPolicy", "freezes and rollbacks flap with a time window of 350m",
+        ),
+        (
+            "30d}", "1h}\n  errorBudgetPolicy: {autoRollbackThreshold: 5}",
+            "spec.errorBudgetPolicy", "freezes and rollbacks flap with a time window of 1h",
+        ),
     ],
 )  # fmt: skip
 def test_values_that_are_hardly_meant_are_named(

@@ -80,6 +80,7 @@ def freeze(at: str = AT, state: str = "frozen", service: str = "payment") -> Rec
         "since": at,
         "evaluated_at": at,
         "reasons": [reason] if state == "frozen" else [],
+        "because": None,
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from math import floor
 
 from .clock import HOUR_MS, PANE_MS, calendar_period, down, nominal_ms, pane_end, window_start
 from .events import MILLIONTHS, Event
@@ -56,6 +57,28 @@ def totals(counted: Iterable[Counted]) -> Totals:
 
 
 @dataclass
+class Latch:
+    """A state of an SLO that begins below a threshold and ends at the threshold and some points (section 4,
+    actions)."""
+
+    on: bool = False
+
+    def advance(self, state: AsOf, threshold: Fraction | None) -> bool:
+        """Whether it begins at this tick."""
+        before, remaining = self.on, state.remaining_pct
+        if threshold is None:
+            return False
+        if remaining is None:
+            self.on = self.on and bool(state.slo.remembered_by(state.tick))
+        elif remaining < threshold:
+            self.on = True
+        else:
+            points = min(state.slo.objective.hysteresis, (100 - threshold) / 2)
+            self.on = self.on and remaining < threshold + points
+        return self.on and not before
+
+
+@dataclass
 class Slo:
     """One SLO with everything it has counted, and what it decided last."""
 
@@ -64,7 +87,8 @@ class Slo:
     remembered: list[Request] = field(default_factory=list)
     """The requests since the SLO was last forgotten."""
     alerts: list[Alert] = field(default_factory=list)
-    below_rollback: bool = False
+    freeze: Latch = field(default_factory=Latch)
+    rollback: Latch = field(default_factory=Latch)
     held_at: dict[int, bool] = field(default_factory=dict)
     """Tick → did the time window hold a counted event."""
 
@@ -101,6 +125,10 @@ class Slo:
         """
         newest = max((one.ts for one in self.remembered if seen_by is None or one.ts < seen_by), default=None)
         return None if newest is None else pane_end(newest) + self.memory_ms
+
+    def remembered_by(self, tick: int) -> list[Request]:
+        """Counted and not forgotten, of what lies before the tick."""
+        return [request for request in self.remembered if request.ts < tick]
 
     def forget(self, tick: int) -> None:
         """The first counted event is forgotten: the next event starts it anew."""
@@ -180,10 +208,10 @@ class AsOf:
         return totals(one for one in self.counted if one.ts >= start)
 
     @cached_property
-    def remaining_pct(self) -> Fraction:
-        """100 · (1 − B/allowed); N = 0: 100."""
+    def remaining_pct(self) -> Fraction | None:
+        """100 · (1 − B/allowed); nothing when N = 0."""
         if self.budgeted.N == 0:
-            return Fraction(100)
+            return None
         return 100 * (1 - self.budgeted.B / self._allowed())
 
     def _allowed(self) -> Fraction:
@@ -195,22 +223,28 @@ class AsOf:
     def _elapsed(self) -> int:
         """T − max(window start, start of the pane of the first counted event), at most W."""
         start, length = self.period
-        first = min(request.ts for request in self.slo.remembered if request.ts < self.tick)
+        first = min(request.ts for request in self.slo.remembered_by(self.tick))
         return min(self.tick - max(start, down(first, PANE_MS)), length)
 
     # ---- exhausts_at
 
     @cached_property
     def exhausts_at(self) -> Fraction | None:
-        """T + remaining/100 · W / burn; null when burn ≤ 1 or N = 0; T when the budget is gone."""
-        if self.budgeted.N and self.remaining_pct <= 0:
+        """T + remaining/100 · W / burn in whole ms; null when burn ≤ 1 or N = 0, or after the end of a
+        calendar period; T when the budget is gone."""
+        remaining = self.remaining_pct
+        if remaining is None:
+            return None
+        if remaining <= 0:
             return Fraction(self.tick)
         window = self._exhaustion_window()
         counted = self.over(window) if window else self.budgeted
         burn = counted.burn(self.slo.objective)
-        if self.budgeted.N == 0 or burn is None or burn <= 1:
+        if burn is None or burn <= 1:
             return None
-        return self.tick + self.remaining_pct / 100 * self.period[1] / burn
+        gone = Fraction(floor(self.tick + remaining / 100 * self.period[1] / burn))
+        renewed = sum(self.period) if self.slo.objective.period is not None else None
+        return None if renewed is not None and gone > renewed else gone
 
     def _exhaustion_window(self) -> int | None:
         """The 1 h window, or the longest alerting window below it; the longest of all if none is.

@@ -54,6 +54,8 @@ class Objective:
     projected: bool
     freeze_below: Fraction | None
     rollback_below: Fraction | None
+    hysteresis: Fraction
+    """Points."""
 
     @property
     def allowed_fraction(self) -> Fraction:
@@ -100,7 +102,17 @@ def _objective(position: int, document: dict[str, Any]) -> Objective:
         projected=spec.get("budgetBasis", "projected") == "projected",
         freeze_below=None if freeze is None else Fraction(freeze),
         rollback_below=None if rollback is None else Fraction(rollback),
+        hysteresis=_hysteresis(window, policy),
     )
+
+
+def _hysteresis(window: dict[str, Any], policy: dict[str, Any]) -> Fraction:
+    """Default 5 for time windows of 7 d and longer, 20 below; of the calendar's only the day is shorter."""
+    if policy.get("hysteresis") is not None:
+        return Fraction(policy["hysteresis"])
+    if window["type"] == "calendar":
+        return Fraction(20 if window["duration"] == "1d" else 5)
+    return Fraction(5 if duration_ms(window["duration"]) >= 7 * _UNITS_MS["d"] else 20)
 
 
 def _rule(slo: str, entry: dict[str, Any], slice_ms: int | None) -> Rule:

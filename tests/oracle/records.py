@@ -67,7 +67,7 @@ def alert(state: AsOf, life: Alert, transition: str) -> Record:
             "burn_rate_threshold": float(rule.threshold),
         },
         "burn_rate": {"long": number(state.over(rule.long_ms).burn(objective)), "short": number(short)},
-        "budget_remaining_pct": float(state.remaining_pct),
+        "budget_remaining_pct": number(state.remaining_pct),
         "starts_at": rfc3339(life.starts_at),
         "ends_at": rfc3339(state.tick) if transition == "resolved" else None,
         "evaluated_at": rfc3339(state.tick),
@@ -115,8 +115,8 @@ def budget(state: AsOf) -> Record:
         "good": weighted(good),
         "bad": weighted(counts.B),
         "total": weighted(counts.N),
-        "remaining_pct": float(state.remaining_pct),
-        "consumed_pct": float(100 - state.remaining_pct),
+        "remaining_pct": number(state.remaining_pct),
+        "consumed_pct": number(None if state.remaining_pct is None else 100 - state.remaining_pct),
         "sli_pct": float(Fraction(100 * good, counts.N)) if counts.N else None,
         "burn_rate": {
             rule.written: number(state.over(rule.long_ms).burn(objective)) for rule in objective.rules
@@ -138,11 +138,12 @@ def freeze(service: Service, tick: int, offenders: list[AsOf]) -> Record:
         "reasons": [
             {
                 "slo": state.slo.objective.name,
-                "budget_remaining_pct": float(state.remaining_pct),
+                "budget_remaining_pct": number(state.remaining_pct),
                 "threshold_pct": number(state.slo.objective.freeze_below),
             }
             for state in sorted(offenders, key=lambda state: state.slo.objective.name)
         ],
+        "because": None,
     }
 
 
@@ -156,7 +157,7 @@ def rollback(service: Service, state: AsOf) -> Record:
         "namespace": objective.namespace,
         "service": objective.service,
         "slo": objective.name,
-        "budget_remaining_pct": float(state.remaining_pct),
+        "budget_remaining_pct": number(state.remaining_pct),
         "threshold_pct": number(objective.rollback_below),
         "version": versions[-1],
         "previous_version": versions[-2],

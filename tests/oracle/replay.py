@@ -130,26 +130,18 @@ class _Run:
             slo.forget(tick)
 
     def _freeze(self, service: Service, states: list[AsOf], tick: int) -> None:
-        """Frozen if any SLO's remaining_pct < its threshold; a record per transition."""
-        offenders = [
-            state
-            for state in states
-            if state.slo.objective.freeze_below is not None
-            and state.remaining_pct < state.slo.objective.freeze_below
-        ]
+        """Frozen while any SLO is under its threshold; a record per transition."""
+        for state in states:
+            state.slo.freeze.advance(state, state.slo.objective.freeze_below)
+        offenders = [state for state in states if state.slo.freeze.on]
         if bool(offenders) != service.frozen:
             service.frozen = bool(offenders)
             self.output["deploy-freezes"].append(records.freeze(service, tick, offenders))
 
     def _rollback(self, service: Service, state: AsOf) -> None:
-        """One record each time remaining_pct goes from ≥ to < the threshold."""
-        threshold = state.slo.objective.rollback_below
-        if threshold is None:
-            return
-        below = state.remaining_pct < threshold
-        if below and not state.slo.below_rollback:
+        """One record each time remaining_pct falls below the threshold, armed again once it has recovered."""
+        if state.slo.rollback.advance(state, state.slo.objective.rollback_below):
             self.output["deploy-rollbacks"].append(records.rollback(service, state))
-        state.slo.below_rollback = below
 
     def _budgets(self, tick: int) -> None:
         """At whole minutes at which the time window holds a counted event, or held one a minute before."""

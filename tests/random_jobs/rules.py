@@ -106,6 +106,7 @@ def _objective(rng: random.Random, namespace: str, service: str, number: int) ->
         spec["alerting"] = _alerting(rng, target)
     if rng.random() < 0.6:
         policy = {"freezeDeploymentsThreshold": _percent(rng), "autoRollbackThreshold": _percent(rng)}
+        policy["hysteresis"] = rng.choice([0, 0.5, 7, 50])
         spec["errorBudgetPolicy"] = {key: policy[key] for key in policy if rng.random() < 0.8}
     if rng.random() < 0.2:
         spec["endpoints"] = rng.choice([["/pay*"], ["/pay/?ard", "*orders*"], ["*"], [""], ["/nowhere"]])

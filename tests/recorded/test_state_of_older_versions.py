@@ -125,7 +125,7 @@ def test_everything_is_taken_over(partition: int) -> None:
         assert {v: (s.first_ms, s.last_end_s, s.decided_s) for v, s in found.items()} == {
             name: tuple(when) for name, *when in record.versions
         }
-    assert shard.evaluator.frozen == frozen
+    assert shard.evaluator.policies.frozen == frozen
     for _, value in of_kind(part, "alert"):
         one = json.loads(value)
         announced[one["id"]] = one
@@ -133,7 +133,7 @@ def test_everything_is_taken_over(partition: int) -> None:
     row_of = {f"{o.namespace}/{o.name}": row for row, o in enumerate(shard.catalog.objectives)}
     for place, value in of_kind(part, "row"):
         row, record = row_of[place[0]], decode(RowRecord, value)
-        assert (row in shard.evaluator.below_rollback) == record.below_rollback
+        assert bool(shard.evaluator.policies.rollback.past[row]) == record.below_rollback
         assert bool(shard.evaluator.held_last_minute[row]) == record.held_last_minute
         states = [
             a.state.value for p, a in shard.evaluator.alerts.items() if shard.evaluator.rules[p][0] == row

@@ -52,15 +52,16 @@ def test_a_burn_rate_is_above_its_threshold_exactly_when_the_fractions_say_so(
 
 
 def remaining(b: Budget, target: Decimal) -> Fraction:
+    """Of a budget of which something was counted."""
     allowed = (1 - Fraction(target) / 100) * b.total * Fraction(b.window_s, b.elapsed_s)
-    return 100 * (1 - b.bad / allowed) if b.total else Fraction(100)
+    return 100 * (1 - b.bad / allowed)
 
 
 @st.composite
 def budgets(draw: st.DrawFn) -> tuple[Budget, Decimal, Fraction]:
     """A budget, its target, and a threshold that is often what remains to the last digit."""
     target = draw(TARGETS)
-    total = draw(st.integers(0, 10**6)) * draw(st.sampled_from([1, MILLION, 10**15]))
+    total = draw(st.integers(1, 10**6)) * draw(st.sampled_from([1, MILLION, 10**15]))
     bad = draw(st.integers(0, total))
     window_s = draw(st.integers(1, 3 * 10**5)) * 10
     budget = Budget(bad, total, Share.of(target), window_s, draw(st.integers(1, window_s // 10)) * 10)
@@ -91,12 +92,21 @@ def test_a_budget_is_exhausted_after_what_remains_over_the_burn(
     bad = min(bad, total)
     left_ms = budget.exhausted_in_ms(bad, total, budget.window_s)
     exactly, rate = remaining(budget, target), burn(bad, total, target)
-    if budget.total and exactly <= 0:
+    if exactly <= 0:
         assert left_ms == 0
-    elif not budget.total or rate <= 1:
+    elif rate <= 1:
         assert left_ms is None
     else:
         assert left_ms == (exactly / 100 * budget.window_s * 1000 / rate).__floor__()
+
+
+def test_where_nothing_was_counted_there_is_no_budget_to_speak_of() -> None:
+    budget = Budget(0, 0, Share.of(Decimal(99)), 60, 60)
+    assert budget.percentages() == (None, None)
+    assert (budget.remaining_pct(), budget.consumed_pct()) == (None, None)
+    assert not budget.below(Fraction(100))
+    assert not budget.gone()
+    assert budget.exhausted_in_ms(1, 10, 60) is None
 
 
 def test_an_hour_in_which_nothing_was_counted_exhausts_nothing() -> None:
