@@ -17,13 +17,12 @@ from stream.model.objective import PANE_S, Calendar
 from stream.sketch import packed_from_bytes, to_bytes
 from stream.slo.alerts import Alert, State
 from stream.slo.catalog import Catalog, counting_key
-from stream.slo.contribution import VersionSeen
 from stream.slo.evaluator import rule_key
 from stream.slo.records import alert_without_rule, freeze_without_slo
 from stream.slo.shard import Shard
 from stream.slo.slices import Slice
 from stream.slo.small_records import SmallRecords
-from stream.slo.versions import Seen
+from stream.slo.version_records import restore_versions
 from stream.window.history import Cells
 from stream.window.limbs import WIDTH
 from stream.window.sums import PeriodSums
@@ -149,6 +148,7 @@ class _Restorer:
             shard.ledger.windows.move_to(decided_s)
             shard.ledger.history.move_to(decided_s)
         self._places_in_time()
+        restore_versions(shard.ledger, records)
         kept = {self.shard.catalog.objectives[row].identity: row for row in self.new_row.tolist() if row >= 0}
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
@@ -238,13 +238,11 @@ class _Restorer:
         self.leftovers.append(alert_without_rule(announced, self.record.decided_s or 0))
 
     def _service(self, service: tuple[str, str], record: state.ServiceRecord) -> None:
-        if service in self.shard.ledger.versions:
-            if record.frozen:
-                self.shard.evaluator.frozen.add(service)
-            self.shard.ledger.versions[service].seen = {
-                version: Seen(*when) for version, *when in record.versions
-            }
-        elif record.frozen:
+        if not record.frozen:
+            return
+        if service in self.shard.catalog.services:
+            self.shard.evaluator.frozen.add(service)
+        else:
             self.leftovers.append(freeze_without_slo(service, self.record.decided_s or 0))
 
     def _pending(self, pane: int, record: state.PendingRecord) -> None:
@@ -253,8 +251,7 @@ class _Restorer:
         if known.any():
             sums = unpack(record.sums).reshape(-1, WIDTH)
             self.shard.ledger.pending.setdefault(pane, []).append((rows[known].astype(np.int64), sums[known]))
-        for namespace, service, version, first_ms in record.versions:
-            if (namespace, service) in self.shard.ledger.versions:
-                self.shard.ledger.pending_versions.setdefault(pane, []).append(
-                    VersionSeen(namespace, service, version, pane, first_ms)
-                )
+        for namespace, service, version, _ in record.versions:
+            self.shard.ledger.put_version((namespace, service, version, pane), 1)
+        for namespace, service, version, events in record.sightings:
+            self.shard.ledger.put_version((namespace, service, version, pane), events)

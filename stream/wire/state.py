@@ -75,8 +75,8 @@ class RowRecord(Record, frozen=True):
 
 class ServiceRecord(Record, frozen=True):
     frozen: bool
-    versions: list[tuple[str, int, int, int]]
-    """(version, first_ms, last_end_s, decided_s)."""
+    versions: list[tuple[str, int, int, int]] = []
+    """(version, first_ms, last_end_s, decided_s): of format 3."""
 
 
 class PaneRecord(Record, frozen=True):
@@ -87,8 +87,39 @@ class PaneRecord(Record, frozen=True):
 class PendingRecord(Record, frozen=True):
     rows: bytes
     sums: bytes
-    versions: list[tuple[str, str, str, int]]
-    """(namespace, service, version, first_ms)."""
+    versions: list[tuple[str, str, str, int]] = []
+    """(namespace, service, version, first_ms): of format 3."""
+    sightings: list[tuple[str, str, str, int]] = []
+    """(namespace, service, version, events)."""
+
+
+class VersionRecord(Record, frozen=True):
+    """One version of a service. While it is seen, sightings tell when it was seen last."""
+
+    service: tuple[str, str]
+    version: str
+    began_ms: int
+    last_s: int
+    served_s: int
+    condemned_s: int | None
+
+
+class SightingsRecord(Record, frozen=True):
+    """What was seen in one pane, of all services: columns by the numbers that version records have."""
+
+    numbers: bytes
+    events: bytes
+    served_s: bytes
+
+
+class RolledBackRecord(Record, frozen=True):
+    """Deploy events of one service that say that a version was taken back."""
+
+    waiting: list[tuple[str, str | None, int, str | None, int]]
+    """(deployment, share in percent, at, version, tick at which it counts)."""
+    counted: list[tuple[str, str | None, int]]
+    """(deployment, share in percent, at)."""
+    forgotten_ms: int
 
 
 class HistoryRecord(Record, frozen=True):
