@@ -9,7 +9,7 @@ STAMP := $(VENV)/.complete
 LOCKS := requirements.lock requirements-dev.lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test faults bench bench-micro bench-peers bench-scaling bench-canaries canary-study check venv lock clean
+.PHONY: help demo test random-jobs faults bench bench-micro bench-peers bench-scaling bench-canaries canary-study check venv lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -20,6 +20,9 @@ demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 
 test: check ## check, then run the test suite: make test ARGS="-k kafka"
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+random-jobs: venv ## 2,000 random jobs, and the seeds that fail: make random-jobs ARGS="--seed 9000"
+	@$(BIN)/python tests/random_jobs/long_run.py $(ARGS)
 
 faults: venv ## a hundred faults over two million events: make faults ARGS="--seed 2"
 	@$(BIN)/python tests/faults/long_run.py $(ARGS)

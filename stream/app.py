@@ -183,6 +183,7 @@ class Worker:
             self._start,
         )
         app.on_acquired, app.on_give_up = self._acquire, self._give_up
+        app.held_back = self.windows.held_back
         add_agents(app, topics, self.ingest, self.notices, self.windows)
 
     async def _acquire(self, tps: frozenset[TP], generation: int) -> None:

@@ -36,6 +36,8 @@ from stream.wire.signal import Signal
 
 ALLOWED_LATENESS = timedelta(seconds=5)
 MAX_SERIES = 100_000
+MOST_AT_ONCE = 100_000
+"""Events that are counted in one go: of so many, sums of weights and of their squares fit int64."""
 
 
 def catalog_of(rules: Ruleset) -> Catalog:
@@ -110,7 +112,7 @@ class Feed:
         start = 0
         while start < len(frame):
             cuts = late[(late > start) & (decided[late] > decided[start])]
-            stop = int(cuts[0]) if len(cuts) else len(frame)
+            stop = min(int(cuts[0]) if len(cuts) else len(frame), start + MOST_AT_ONCE)
             yield from self._count(frame.slice(start, stop))
             start = stop
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream.config import load_rules
+from stream.model.deploy import DeployEvent
 from stream.pipeline import Feed, canary_book, catalog_of
-from stream.slo.catalog import Catalog
+from stream.slo.catalog import Catalog, partition_of
 from stream.slo.intake import Intake, Sending
 from stream.slo.keeper import Keeper
 from stream.slo.lexicon import Lexicon
-from stream.wire.partial import encode_reports
+from stream.wire.notice import pack_deploy
+from stream.wire.partial import encode_notices, encode_reports
 from stream.wire.signal import Signal, encode
 
 SLOS = """
@@ -127,13 +130,15 @@ def events(rng: random.Random, count: int) -> list[bytes]:
 class Broker:
     """Logs of the input and of the partials topic, and the committed state."""
 
-    def __init__(self, lines: list[bytes], rng: random.Random) -> None:
+    def __init__(self, lines: list[bytes], rng: random.Random, stamps: Sequence[int] | None = None) -> None:
+        """``stamps``: Kafka's time of each line."""
         self.input: list[list[tuple[int, int, bytes]]] = [[] for _ in range(SOURCES)]
         for i, line in enumerate(lines):
             source = rng.randrange(SOURCES)
             gap = rng.choice([0, 0, 0, 3])  # control records and aborted transactions
             offset = (self.input[source][-1][0] if self.input[source] else -1) + 1 + gap
-            self.input[source].append((offset, 1_790_000_010_000 + i * 110, line))
+            stamp = 1_790_000_010_000 + i * 110 if stamps is None else stamps[i]
+            self.input[source].append((offset, stamp, line))
         self.committed = [0] * SOURCES
         self.partials: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         self.state: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
@@ -197,10 +202,22 @@ class Owner:
         self.due = []
 
 
-def run_live(lines: list[bytes], slos: Path, rng: random.Random, *, crashes: bool) -> Broker:
+def run_live(
+    lines: list[bytes],
+    slos: Path,
+    rng: random.Random,
+    *,
+    crashes: bool,
+    stamps: Sequence[int] | None = None,
+    deploys: Sequence[DeployEvent] = (),
+) -> Broker:
+    """``deploys`` are known before the first request, each to the owner of its service."""
     rules = load_rules([slos])
     catalog = catalog_of(rules)
-    broker = Broker(lines, rng)
+    broker = Broker(lines, rng, stamps)
+    for event in deploys:
+        target = partition_of(event.namespace, event.service, PARTITIONS)
+        broker.partials[target].append(encode_notices([pack_deploy(event)]))
     readers = [Reader(broker, s, Lexicon(catalog, PARTITIONS), 1) for s in range(SOURCES)]
     owners = [Owner(broker, p, catalog) for p in range(PARTITIONS)]
     term, zombies = 1, []

@@ -11,24 +11,23 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from faust.types import TP
 
 from stream.agents.free_memory import return_free_memory
+from stream.agents.owner import READINGS_EVERY_S, TURN_S, Owner
 from stream.agents.rules import Rules
 from stream.agents.watchdog import Turns, Work
-from stream.errors import InvariantError
 from stream.kafka import state
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import FencedError, StaleGenerationError, StateError
 from stream.kafka.state import Held, StateStore
-from stream.model.stats import LatencyReading, Stats
+from stream.model.stats import Stats
 from stream.pipeline import canary_book
 from stream.slo.catalog import Catalog
 from stream.slo.keeper import Keeper
-from stream.slo.readings import latency_reading, readings
+from stream.slo.readings import readings
 from stream.window.upsert import Verdict
 from stream.wire.signal import Signal, encode, headers
 
@@ -44,49 +43,8 @@ CATCH_UP_EVERY_S = 1.0
 DELETE_EVERY_S = 60.0
 TRIM_EVERY_S = 20.0
 """What partitions freed at work goes back to the system."""
-READINGS_EVERY_S = 5.0
-"""For the metrics page, while catching up: they go through all objectives, and checkpoints are many then."""
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
-
-
-@dataclass(slots=True)
-class Owner:
-    """One partition of services in our hands."""
-
-    tp: TP
-    generation: int
-    held: Held
-    keeper: Keeper
-    run: int
-    due: list[state.Signal] = field(default_factory=list)
-    """Decided since the last checkpoint."""
-    made: int = 0
-    """Signals decided so far, those of a tick that is being decided included."""
-    decided_s: int | None = None
-    """The last tick that was checkpointed."""
-    checkpoint_s: float = field(default_factory=time.monotonic)
-    checkpoints: int = 0
-    applied_s: float = field(default_factory=time.monotonic)
-    """When partials were last applied."""
-    deleted_s: float = field(default_factory=time.monotonic)
-    read_s: float = -READINGS_EVERY_S
-    """When the readings for the metrics were taken."""
-    is_waiting: bool = False
-    """A checkpoint will be taken in a while."""
-    latencies: tuple[LatencyReading, ...] = ()
-    counted_overflow: int = 0
-    counted_late: tuple[int, int] = (0, 0)
-
-    @property
-    def steps(self) -> int:
-        """Grows with everything that is decided, ticks without a signal included."""
-        return self.made + (self.keeper.shard.ledger.decided_s or 0)
-
-    @property
-    def has_decided(self) -> bool:
-        """Whether a tick was decided since the last checkpoint."""
-        return self.keeper.shard.ledger.decided_s != self.decided_s
 
 
 class Windows:
@@ -126,8 +84,11 @@ class Windows:
         self._restoring = asyncio.Lock()
         """One at a time: each holds a partition's records beside what is made of them, and two share one
         interpreter."""
+        self._beside = asyncio.Lock()
+        """Held by the one partition that is worked on beside the agent."""
         self._trimmed_s = time.monotonic()
-        self.turns = Turns()
+        self.turns, self.turns_beside = Turns(), Turns()
+        """The agent's, and those of partitions that have more to do than one turn."""
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -175,13 +136,15 @@ class Windows:
         finally:
             self._seeking.discard(tp)
         due = [self._outgoing(signal) for signal in keeper.leftovers]
-        self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
+        owner = self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
         seconds = time.monotonic() - started_s
         self.stats.restore_seconds.observe(seconds)
         log.info(
             "took over partition %d in %.2f s: %d state records",
             *(tp.partition, seconds, held.restored.record_count),
         )
+        if keeper.has_rest:
+            self._go_on_beside(owner, consumer)
 
     async def _restore(self, tp: TP, held: Held) -> Keeper:
         def restored() -> Keeper:
@@ -218,6 +181,8 @@ class Windows:
         await asyncio.gather(*(self._release(tp) for tp in tps))
 
     async def _release(self, tp: TP) -> None:
+        if tp in self.owners:
+            self.owners[tp].is_stopping = True
         async with self._lock(tp):
             owner = self.owners.pop(tp, None)
             self.stats.forget_partition(tp.partition)
@@ -239,60 +204,78 @@ class Windows:
     # partials
 
     async def process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
-        if tp not in self.owners and tp not in self._seeking:
-            return  # fetched before the seek that comes: others need not wait for the restore
-        with self.turns.turn(tp):
-            await self._process(consumer, tp, batch)
+        """Returns when the batch is worked in, or a turn is over: then the rest is done beside the agent, for
+        which there are other partitions."""
+        owner = self.owners.get(tp)
+        if owner is not None and owner.goes_on:
+            owner.put(batch)
+        elif owner is not None or tp in self._seeking:
+            with self.turns.turn(tp):
+                await self._process(consumer, tp, batch)
+        # else it was fetched before the seek that comes: others need not wait for the restore
 
     async def _process(self, consumer: Any, tp: TP, batch: RecordBatch) -> None:
         async with self._lock(tp):
             owner = self.owners.get(tp)
-            if owner is None or batch.run < owner.run:
+            if owner is None:
                 return
-            if batch.run > owner.run:
-                raise StateError(f"{tp.topic}[{tp.partition}]: partials were deleted before they were read")
-            await self._apply(owner, batch)
-            owner.applied_s = time.monotonic()
-            await self._advance(owner, consumer.partition_count(self.requests))
-            self._count(owner)
-            if self._checkpoint_due(owner):
-                await self._checkpoint(owner)
-            elif owner.has_decided and not owner.is_waiting:
-                owner.is_waiting = True
-                self.start(self._checkpoint_later(tp, owner))
+            owner.put(batch)
+            if not owner.goes_on and not await self._work(owner, consumer):
+                self._go_on_beside(owner, consumer)
 
-    async def _apply(self, owner: Owner, batch: RecordBatch) -> None:
+    def _go_on_beside(self, owner: Owner, consumer: Any) -> None:
+        if not owner.is_stopping:
+            owner.goes_on = True
+            self.start(self._go_on(owner, consumer))
+
+    async def _go_on(self, owner: Owner, consumer: Any) -> None:
+        """Turn by turn, as other partitions with much to do: one at a time, for each turn has its memory."""
+        while owner.goes_on and self.owners.get(owner.tp) is owner:
+            async with self._beside, self._lock(owner.tp):
+                if self.owners.get(owner.tp) is not owner:
+                    return
+                with self.turns_beside.turn(owner.tp):
+                    is_done = await self._work(owner, consumer)
+                    owner.goes_on = not is_done or bool(owner.inbox)  # something came meanwhile
+
+    def held_back(self) -> frozenset[TP]:
+        """Partitions of which nothing more is to be delivered for now."""
+        return frozenset(tp for tp, owner in self.owners.items() if owner.goes_on)
+
+    async def _work(self, owner: Owner, consumer: Any) -> bool:
+        """One turn: apply what came, and decide each tick before the message behind the one that brought it
+        about. Then a checkpoint, if it is time. False: there is more to do."""
+        until_s, sources = time.monotonic() + TURN_S, consumer.partition_count(self.requests)
+        is_done = False
+        while not (is_done or owner.is_over(until_s)):
+            if owner.keeper.has_rest:
+                await _aside(lambda: owner.decide(self._outgoing, until_s))
+            else:
+                is_done = await self._apply(owner, sources, until_s)
+        self._count(owner)
+        if owner.is_stopping:
+            return False
+        if owner.is_full or self._checkpoint_due(owner):
+            await self._checkpoint(owner)
+        elif owner.has_decided and not owner.is_waiting:
+            owner.is_waiting = True
+            self.start(self._checkpoint_later(owner))
+        return is_done
+
+    async def _apply(self, owner: Owner, sources: int, until_s: float) -> bool:
+        """Messages up to one that brings about a tick. False: there may be more."""
         keeper, held_s = owner.keeper, time.monotonic()
-        for offset, value, written_ms in zip(batch.offsets, batch.values, batch.timestamps_ms, strict=True):
-            if value is None:
-                raise InvariantError(f"{owner.tp}: an empty record at offset {offset}")
+        for offset, value, written_ms in owner.messages():
             verdict = keeper.apply(value, offset, written_ms)
             if verdict is Verdict.IGNORE:
                 self.stats.partials_ignored += 1
             elif verdict is not None:
                 self.stats.partials_applied += 1
+            owner.applied_s = time.monotonic()
+            if keeper.is_due(sources) or owner.is_over(until_s):
+                return False
             held_s = await _breathe(held_s)
-        keeper.position = max(keeper.position, batch.end)
-
-    async def _advance(self, owner: Owner, sources: int) -> None:
-        if not owner.keeper.is_due(sources):
-            return
-        await _aside(lambda: self._decide(owner, sources))
-
-    def _decide(self, owner: Owner, sources: int) -> None:
-        """In a thread. A record is packed as soon as it is made: a minute may have ten thousand of them."""
-        latencies: list[LatencyReading] = []
-        minute = None
-        for signal in owner.keeper.advance(sources):
-            owner.due.append(self._outgoing(signal))
-            owner.made += 1
-            if signal.topic == "latency-percentiles":
-                if signal.value["evaluated_at"] != minute:
-                    minute = signal.value["evaluated_at"]
-                    latencies.clear()
-                latencies.append(latency_reading(signal))
-        if latencies:
-            owner.latencies = tuple(latencies)
+        return True
 
     def _count(self, owner: Owner) -> None:
         """What happened, for the metrics."""
@@ -317,7 +300,8 @@ class Windows:
         found = {}
         for tp, owner in self.owners.items():
             done, steps = owner.keeper.position, owner.steps
-            others_s = self.turns.others_s(tp, (done, steps))
+            turns = self.turns_beside if owner.goes_on else self.turns
+            others_s = turns.others_s(tp, (done, steps))
             if (progress := consumer.progress(tp)) is not None:
                 name = f"{tp.topic}[{tp.partition}]"
                 found[name] = Work(done, progress.stable_offset, steps=steps, others_s=others_s)
@@ -344,18 +328,18 @@ class Windows:
         decided_s = owner.keeper.shard.ledger.decided_s
         return decided_s is not None and time.time() - decided_s > BEHIND_S
 
-    async def _checkpoint_later(self, tp: TP, owner: Owner) -> None:
+    async def _checkpoint_later(self, owner: Owner) -> None:
         """What was decided while catching up is published in a while, though nothing more may come."""
         await asyncio.sleep(CATCH_UP_EVERY_S)
-        async with self._lock(tp):
+        async with self._lock(owner.tp):
             owner.is_waiting = False
-            if self.owners.get(tp) is owner and owner.has_decided:
+            if self.owners.get(owner.tp) is owner and owner.has_decided:
                 await self._checkpoint(owner)
 
     async def _checkpoint(self, owner: Owner) -> None:
         """State, signals and position in one transaction."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
-        due, owner.due = owner.due, []
+        due = owner.take_due()
         changes = await _aside(keeper.changes)
         await owner.held.checkpoint(changes, due, {tp: keeper.position}, self.app)
         owner.decided_s = keeper.shard.ledger.decided_s
@@ -375,9 +359,9 @@ class Windows:
             self.start(self.delete_below(tp, keeper.position))
 
     def _outgoing(self, signal: Signal) -> state.Signal:
-        return state.Signal(
-            self.prefix + signal.topic, signal.key.encode(), encode(signal), headers(signal, self.app)
-        )
+        # A copy: what orjson gives keeps the room that it was written in, 8 KiB whatever its length.
+        value = bytes(memoryview(encode(signal)))
+        return state.Signal(self.prefix + signal.topic, signal.key.encode(), value, headers(signal, self.app))
 
 
 async def _aside(work: Callable[[], T]) -> T:

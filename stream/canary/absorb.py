@@ -26,6 +26,7 @@ from stream.canary.trial import BASELINE, CANARY, UNKNOWN, Pane, Trial
 from stream.model.analysis import Baseline
 from stream.sketch.buckets import ZERO
 from stream.sketch.histogram import ONE, SQUARE, HistogramSet
+from stream.sketch.whole import Whole, added, floats
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,31 +61,31 @@ def _of_blocks(rows: Rows) -> ErrorEvidence:
     return ErrorEvidence.from_columns(rows.joined(lambda t: t.evidence), RateMargin(ratios, floors))
 
 
-def efficiency(sums: Ints) -> Floats:
+def efficiency(sums: Whole) -> Floats:
     """By how much weighted requests say less than as many unweighted ones (Kish); from […, 3], 0 to 1."""
-    weight, events = sums[..., WEIGHT] / ONE, sums[..., EVENTS]
-    squares = np.maximum(sums[..., SQUARES], 1) / SQUARE
+    weight, events = floats(sums[..., WEIGHT]) / ONE, floats(sums[..., EVENTS])
+    squares = np.maximum(floats(sums[..., SQUARES]), 1) / SQUARE
     return np.minimum(weight * weight / squares / np.maximum(events, 1), 1.0)
 
 
-def _per_weight(sums: Ints) -> Floats:
+def _per_weight(sums: Whole) -> Floats:
     """Effective requests in a unit of weight; from […, 3]. Of unsampled requests 1."""
-    return sums[..., WEIGHT] / ONE / (np.maximum(sums[..., SQUARES], 1) / SQUARE)
+    return floats(sums[..., WEIGHT]) / ONE / (np.maximum(floats(sums[..., SQUARES]), 1) / SQUARE)
 
 
-def effective(cells: Ints, efficiencies: Floats) -> tuple[Floats, Floats]:
+def effective(cells: Whole, efficiencies: Floats) -> tuple[Floats, Floats]:
     """Effective numbers of requests and of bad ones, from […, 4]."""
-    n = cells[..., CELL_EVENTS] * efficiencies
-    return n, n * (cells[..., CELL_BAD_WEIGHT] / np.maximum(cells[..., CELL_WEIGHT], 1))
+    n = floats(cells[..., CELL_EVENTS]) * efficiencies
+    return n, n * (floats(cells[..., CELL_BAD_WEIGHT]) / np.maximum(floats(cells[..., CELL_WEIGHT]), 1))
 
 
-def _of_both(trial: Trial, pane: Ints, so_far: Ints) -> Ints:
+def _of_both(trial: Trial, pane: Whole, so_far: Whole) -> Whole:
     """[…, E, 2, k] the pane of both arms. A baseline of the past is there at once: it scatters no more."""
     if trial.baseline is not Baseline.BEFORE:
         return pane
-    found = pane.copy()
-    found[..., BASELINE, :] += so_far[..., BASELINE, :]
-    return found
+    before = np.zeros_like(so_far)
+    before[..., BASELINE, :] = so_far[..., BASELINE, :]
+    return added(pane, before)
 
 
 def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
@@ -109,15 +110,15 @@ def _rates(trials: Sequence[Trial], panes: Sequence[Pane]) -> None:
         trial.rate_scatter = trial.rate_scatter + more
 
 
-def _numbers(cells: Ints, sums: Ints, before: Ints) -> Numbers:
+def _numbers(cells: Whole, sums: Whole, before: Whole) -> Numbers:
     """[M, E] n and bad of the canary, then of the baseline.
 
     A unit of weight says as much as in this pane, or in all so far where that is less: where all errors are
     sent and a part of the rest, a pane of errors alone would say that everything goes wrong.
     """
-    scale = np.minimum(_per_weight(sums), _per_weight(sums + before))
-    n = cells[..., CELL_WEIGHT] / ONE * scale
-    bad = np.minimum(cells[..., CELL_BAD_WEIGHT] / ONE * scale, n)
+    scale = np.minimum(_per_weight(sums), _per_weight(added(sums, before)))
+    n = floats(cells[..., CELL_WEIGHT]) / ONE * scale
+    bad = np.minimum(floats(cells[..., CELL_BAD_WEIGHT]) / ONE * scale, n)
     return n[..., CANARY], bad[..., CANARY], n[..., BASELINE], bad[..., BASELINE]
 
 

@@ -133,6 +133,10 @@ class CanaryBook:
 
     # deciding
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.cases or self.shadows)
+
     def at(self, tick_s: int, frozen: Collection[Service], is_condemned: IsCondemned) -> Iterator[Signal]:
         pane = tick_s // PANE_S - 1
         due = sorted(places for places in self.pending if places[0] <= pane)

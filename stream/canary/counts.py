@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.sketch import whole
 from stream.sketch.histogram import HistogramSet
+from stream.sketch.whole import Whole
 
 Ints = NDArray[np.int64]
 
@@ -29,11 +31,11 @@ class Counts:
     """k keys, ascending and distinct, and c cells: (key, SLI column), ascending and distinct."""
 
     keys: Ints
-    sums: Ints
+    sums: Whole
     """[k, 3] requests, Σw in millionths, Σw² in sixteenths."""
     cell_keys: Ints
     cell_columns: Ints
-    cells: Ints
+    cells: Whole
     """[c, 4] requests that count for the column, their Σw, bad ones, their Σw; in millionths."""
     histograms: HistogramSet
     """Latencies by key."""
@@ -65,10 +67,10 @@ class Counts:
     def summed(
         cls,
         keys: Ints,
-        sums: Ints,
+        sums: Whole,
         cell_keys: Ints,
         cell_columns: Ints,
-        cells: Ints,
+        cells: Whole,
         histograms: HistogramSet,
     ) -> Counts:
         """Columns in any order, with repeats."""
@@ -108,7 +110,7 @@ class Counts:
             histograms,
         )
 
-    def cells_of(self, place: int, column: int) -> Ints:
+    def cells_of(self, place: int, column: int) -> Whole:
         """[4] the cell of a key, by its place, and a column; zeros if there is none."""
         a, b = np.searchsorted(self.cell_keys, [self.keys[place], self.keys[place] + 1])
         mine = np.flatnonzero(self.cell_columns[a:b] == column)
@@ -149,7 +151,7 @@ class Counts:
         return self.select((self.keys & _PANE) >= pane) if len(self) else self
 
 
-def _grouped(keys: tuple[Ints, ...], values: Ints) -> tuple[tuple[Ints, ...], Ints]:
+def _grouped(keys: tuple[Ints, ...], values: Whole) -> tuple[tuple[Ints, ...], Whole]:
     """Sum what has equal keys, ascending by the first; drop what comes to nothing."""
     if not len(values):
         return keys, values
@@ -158,6 +160,6 @@ def _grouped(keys: tuple[Ints, ...], values: Ints) -> tuple[tuple[Ints, ...], In
     new = np.ones(len(order), np.bool_)
     new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
     starts = np.flatnonzero(new)
-    sums = np.add.reduceat(values[order], starts, axis=0)
-    some = sums.any(axis=1)
+    sums = whole.runs(values[order], starts)
+    some = (sums != 0).any(axis=1)
     return tuple(key[starts[some]] for key in keys), sums[some]

@@ -70,7 +70,8 @@ def measure(trials: Sequence[Trial]) -> list[list[Measured]]:
 
 def _events_of_rates(trial: Trial) -> NDArray[np.int64]:
     """[2, M, E]"""
-    return np.moveaxis(trial.cells[: len(trial.measures.rates), :, :, CELL_EVENTS], -1, 0)
+    events = trial.cells[: len(trial.measures.rates), :, :, CELL_EVENTS].astype(np.int64)
+    return np.moveaxis(events, -1, 0)
 
 
 def _of_intervals(rows: Rows, metrics_of: Callable[[Trial], Sequence[Metric]]) -> Floats:

@@ -36,6 +36,8 @@ Floats = NDArray[np.float64]
 _HALF = 0.5
 """Before anything is known, each arm's rate is the common one, with as much weight as half an error."""
 _LEAST_RATE = 1e-12
+_MOST_FLOOR = 1 - 1e-6
+"""A difference of 1 no rates can have: then nothing is beyond the margin."""
 EDGES = 2
 EVIDENCE_ROWS = 4 + 2 * EDGES
 """Of the state: four counts, and evidence on both sides of the edges."""
@@ -63,7 +65,10 @@ class RateMargin:
     @property
     def edges(self) -> tuple[tuple[Floats, Floats], ...]:
         """(ratio, difference) of each edge, by row; always two."""
-        return (self.ratio, np.zeros_like(self.floor)), (np.ones_like(self.ratio), self.floor)
+        return (self.ratio, np.zeros_like(self.floor)), (
+            np.ones_like(self.ratio),
+            np.minimum(self.floor, _MOST_FLOOR),
+        )
 
     @property
     def counts(self) -> NDArray[np.bool_]:

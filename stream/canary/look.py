@@ -49,12 +49,13 @@ def log_threshold(trial: Trial, metric: Metric) -> float:
 def settle(trial: Trial) -> None:
     """Fix what must not depend on outcomes, for endpoints that both arms have by now: their weights, and how
     much traffic the tests of quantiles expect."""
-    there = np.flatnonzero(trial.sums[:, BASELINE, 0] > 0)
-    trial.weights = trial.weights.seen(there, trial.sums[there, BASELINE, 0].astype(np.float64))
-    new = (trial.typical[CANARY] == 0) & (trial.sums[:, :, 0] > 0).all(axis=1)
+    events = trial.events
+    there = np.flatnonzero(events[:, BASELINE] > 0)
+    trial.weights = trial.weights.seen(there, events[there, BASELINE].astype(np.float64))
+    new = (trial.typical[CANARY] == 0) & (events > 0).all(axis=1)
     if new.any():
         panes = max(trial.panes, 1)
-        per_pane = trial.sums[:, :, 0].T / panes
+        per_pane = events.T / panes
         expected = np.maximum(per_pane * (trial.analysis.longest_s / 10 / 2), 1.0)
         trial.typical[:, new] = expected[:, new]
 

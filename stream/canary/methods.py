@@ -21,6 +21,7 @@ from stream.canary.trial import BASELINE, CANARY, ServiceSlo, Trial
 from stream.canary.verdict import Anomaly, Judgement, MetricResult, Recommendation, Severity, Verdict
 from stream.model.analysis import ERROR_RATE, Method
 from stream.sketch.histogram import HistogramSet
+from stream.sketch.whole import floats, summed
 
 TAIL = 0.99
 
@@ -72,14 +73,14 @@ def _arms(trial: Trial) -> tuple[fixed.Arm, fixed.Arm]:
     for arm, histogram in enumerate(merged):
         column = np.zeros(len(buckets))
         # Sampled requests count by weight, and all together as their effective number (Kish).
-        scale = histogram.effective_sizes() / np.maximum(histogram.totals(), 1)
-        column[np.searchsorted(buckets, histogram.buckets)] = histogram.weights * np.repeat(
+        scale = histogram.effective_sizes() / np.maximum(floats(histogram.totals()), 1)
+        column[np.searchsorted(buckets, histogram.buckets)] = floats(histogram.weights) * np.repeat(
             scale, histogram.sizes
         )
         judged = bad = 0
         if errors is not None:
-            counted = trial.cells[errors, :, arm].sum(axis=0)
-            n, bads = effective(counted, efficiency(trial.sums[:, arm].sum(axis=0)))
+            counted = summed(trial.cells[errors, :, arm], 0)
+            n, bads = effective(counted, efficiency(summed(trial.sums[:, arm], 0)))
             judged, bad = round(float(n)), round(float(bads))
         found.append(fixed.Arm(column, trial.requests[arm], bad, _tail(histogram), judged))
     return found[CANARY], found[BASELINE]
@@ -153,7 +154,7 @@ def slo_readings(trial: Trial) -> list[tuple[ServiceSlo, tuple[float | None, flo
     """Of each SLO of the service, the percentage of good requests: (canary, baseline)."""
     found = []
     for i, slo in enumerate(trial.measures.slos, len(trial.measures.rates)):
-        cells = trial.cells[i].sum(axis=0)
+        cells = summed(trial.cells[i], 0)
         weight, bad = cells[:, CELL_WEIGHT].tolist(), cells[:, CELL_BAD_WEIGHT].tolist()
         good = [100 * (w - b) / w if w else None for w, b in zip(weight, bad, strict=True)]
         found.append((slo, (good[CANARY], good[BASELINE])))

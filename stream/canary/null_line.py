@@ -21,8 +21,10 @@ def nearest_on_line(
 ) -> tuple[Floats, Floats]:
     """The rates (canary, baseline) on each row's line of least n_c·KL(canary‖·) + n_b·KL(baseline‖·).
 
-    Rates strictly between 0 and 1, counts ≥ 0 and not both 0; all shapes are [rows].
+    Rates strictly between 0 and 1, counts ≥ 0; of no requests in either arm, the baseline's rate. All shapes
+    are [rows].
     """
+    n_baseline = np.where(n_canary + n_baseline > 0, n_baseline, 1.0)
     on_line = _on_ray(canary, baseline, n_canary, n_baseline, ratio)
     other = np.flatnonzero(difference)
     if len(other):

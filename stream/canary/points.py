@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from stream.canary.counts import CELL_BAD_WEIGHT, CELL_WEIGHT, WEIGHT
 from stream.canary.trial import ARMS, BASELINE, CANARY, MAX_ENDPOINTS, Point, Trial
 from stream.model.analysis import Metric
 from stream.sketch.histogram import HistogramSet
+from stream.sketch.whole import Whole, added, summed
 
 MAX_POINTS = 1440
 """Minutes that are kept one by one: a day."""
@@ -16,7 +15,8 @@ MAX_POINTS = 1440
 def end_minute(trial: Trial) -> None:
     """Note what the metrics were since the last mark, and set the next."""
     since = trial.mark
-    sums, cells = trial.sums.sum(axis=0) - since.sums, trial.cells.sum(axis=1) - since.cells
+    sums = added(summed(trial.sums, 0), -since.sums)
+    cells = added(summed(trial.cells, 1), -since.cells)
     latencies = trial.histograms.minus(since.histograms)
     latencies = latencies.remap(latencies.keys // MAX_ENDPOINTS)
     values = tuple(_point(trial, sums, cells, latencies, metric) for metric in trial.analysis.metrics)
@@ -25,8 +25,8 @@ def end_minute(trial: Trial) -> None:
 
 def _point(
     trial: Trial,
-    sums: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    cells: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    sums: Whole,
+    cells: Whole,
     latencies: HistogramSet,
     metric: Metric,
 ) -> Point:

@@ -31,6 +31,7 @@ from stream.canary.log_beta import digamma, log_beta
 from stream.canary.margin_maps import LAST, MarginMap, Shifted
 from stream.sketch.buckets import SPAN_BITS, ZERO
 from stream.sketch.histogram import HistogramSet
+from stream.sketch.whole import Whole, first_beyond, floats, running
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -52,9 +53,9 @@ class Arm:
 
     words: Ints
     """Row and bucket in one ascending word."""
-    sums: Ints
+    sums: Whole
     """Running sums of weights over all rows, with 0 in front."""
-    starts: Ints
+    starts: Whole
     """[k] the running sum before each row."""
     sizes: Floats
     """[k] effective number of requests."""
@@ -66,13 +67,13 @@ class Arm:
         rows = np.repeat(np.arange(len(histograms)), histograms.sizes)
         totals = histograms.totals()
         sizes = histograms.effective_sizes()
-        sums = np.concatenate(([0], np.cumsum(histograms.weights)))
+        sums = running(histograms.weights)
         return cls(
             rows << SPAN_BITS | (histograms.buckets.astype(np.int64) - ZERO),
             sums,
             sums[histograms.offsets[:-1]],
             sizes,
-            sizes / np.maximum(totals, 1),
+            sizes / np.maximum(floats(totals), 1),
         )
 
     def below(self, rows: Ints, bucket: Ints) -> Floats:
@@ -84,7 +85,7 @@ class Arm:
         return self._counts(rows, np.searchsorted(self.words, rows << SPAN_BITS | bucket, "right"))
 
     def _counts(self, rows: Ints, places: Ints) -> Floats:
-        return (self.sums[places] - self.starts[rows]) * self.scale[rows]
+        return floats(self.sums[places] - self.starts[rows]) * self.scale[rows]
 
     def first_above(self, rows: Ints, count: Floats) -> Ints:
         """The first bucket up to which more than ``count`` values lie; the last bucket if there is none."""
@@ -94,8 +95,8 @@ class Arm:
         return np.where(there, words & ((1 << SPAN_BITS) - 1), LAST)
 
     def _place_above(self, rows: Ints, count: Floats) -> Ints:
-        wanted = self.starts[rows] + count / np.maximum(self.scale[rows], 1e-300)
-        return np.searchsorted(self.sums, wanted, "right") - 1
+        more = count / np.maximum(self.scale[rows], 1e-300)
+        return first_beyond(self.sums, self.starts[rows], more) - 1
 
     def run(self, rows: Ints, bucket: Ints, count: Floats) -> tuple[Ints, Ints]:
         """Places of the filled buckets above ``bucket``, through the first up to which ``count`` values lie:

@@ -35,8 +35,9 @@ from stream.canary.state import (
 from stream.canary.trial import Mark
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.names import plainly_joined
 from stream.model.objective import PANE_S
-from stream.wire.state import decode, encode, key, parse_key
+from stream.wire.state import PLAIN_NAMES, decode, decode_shard, encode, key, parse_key
 from stream.wire.stored import Stored
 
 
@@ -91,8 +92,9 @@ class StoredBook:
 
     def restore(self, book: Book, stored: Mapping[bytes, bytes], decided_s: int | None) -> None:
         """Fill an empty book. Raises ValueError on what cannot be read."""
-        case_of = {_named(case.analysis): case for case in book.cases.values()}
-        shadow_of = {_named(shadow.comparison): shadow for shadow in book.shadows.values()}
+        named = _named_plainly if _has_plain_names(stored) else _named
+        case_of = {named(case.analysis): case for case in book.cases.values()}
+        shadow_of = {named(shadow.comparison): shadow for shadow in book.shadows.values()}
         columns = stored.get(key("cohort-columns"))
         new = None if columns is None else _renumbered(decode(ColumnsRecord, columns).names, book)
         for name, value in sorted(stored.items()):
@@ -144,6 +146,16 @@ class StoredBook:
 def _named(one: Analysis | Comparison) -> tuple[str, ...]:
     """A service's own: what an analysis of the same name has seen of another one says nothing of it."""
     return one.identity, one.service
+
+
+def _named_plainly(one: Analysis | Comparison) -> tuple[str, ...]:
+    return plainly_joined(one.namespace, one.name), one.service
+
+
+def _has_plain_names(stored: Mapping[bytes, bytes]) -> bool:
+    """Whether the state is of a format that joined names as they are."""
+    shard = stored.get(key("shard"))
+    return shard is not None and decode_shard(shard).version <= PLAIN_NAMES
 
 
 def _renumbered(before: list[str], book: Book) -> NDArray[np.int64] | None:

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.canary.cohorts import OTHER
-from stream.canary.counts import Counts
+from stream.canary.counts import EVENTS, Counts
 from stream.canary.design_effect import Scatter
 from stream.canary.error_test import EVIDENCE_ROWS
 from stream.canary.interval_search import UNKNOWN_SHIFT
 from stream.canary.strata import StratumWeights
 from stream.model.analysis import ERROR_COLUMN, ERROR_RATE, SLO_PREFIX, THROUGHPUT, Analysis, Baseline, Metric
+from stream.sketch import whole
 from stream.sketch.histogram import HistogramSet
+from stream.sketch.whole import Whole
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -79,9 +81,9 @@ class Measures:
 class Pane:
     """What one tick adds, by endpoint."""
 
-    sums: Ints
+    sums: Whole
     """[E, 2 arms, 3], columns as in :class:`~stream.canary.counts.Counts`, and so the others."""
-    cells: Ints
+    cells: Whole
     """[M + S, E, 2 arms, 4]"""
     histograms: HistogramSet
     """Keys as :func:`key_of` has them."""
@@ -96,9 +98,9 @@ def key_of(arm: Ints | int, endpoint: Ints) -> Ints:
 class Mark:
     """How far a trial was at the last whole minute."""
 
-    sums: Ints
+    sums: Whole
     """[2, 3] endpoints together."""
-    cells: Ints
+    cells: Whole
     """[M + S, 2, 4]"""
     histograms: HistogramSet
     points: tuple[tuple[Point, ...], ...]
@@ -130,8 +132,8 @@ class Trial:
     warmup: list[int] = field(default_factory=lambda: [0, 0])
     """Requests of each arm that were left out."""
     weights: StratumWeights = field(default_factory=StratumWeights.none)
-    sums: Ints = field(default_factory=lambda: np.zeros((0, ARMS, 3), np.int64))
-    cells: Ints = field(init=False)
+    sums: Whole = field(default_factory=lambda: np.zeros((0, ARMS, 3), np.int64))
+    cells: Whole = field(init=False)
     histograms: HistogramSet = field(default_factory=HistogramSet.empty)
     evidence: Floats = field(init=False)
     """[8, M, E]"""
@@ -193,26 +195,25 @@ class Trial:
         rows = {endpoint: self.stratum(endpoint) for endpoint in sorted(set(endpoints))}
         row = np.array([rows[endpoint] for endpoint in endpoints], np.int64)
         arm = np.array(arms, np.int64)
-        sums = np.zeros((len(self.endpoints), ARMS, 3), np.int64)
-        np.add.at(sums, (row, arm), counts.sums)
-        cells = np.zeros((len(self.measures.columns), len(self.endpoints), ARMS, 4), np.int64)
+        endpoints_arms = len(self.endpoints), ARMS
+        sums = whole.placed((*endpoints_arms, 3), (row, arm), counts.sums)
+        cells = [np.zeros((0, *endpoints_arms, 4), np.int64)]
         place = np.searchsorted(counts.keys, counts.cell_keys)
-        for m, column in enumerate(self.measures.columns):
+        for column in self.measures.columns:
             mine = counts.cell_columns == column
             at = place[mine]
-            np.add.at(cells[m], (row[at], arm[at]), counts.cells[mine])
+            cells.append(whole.placed((*endpoints_arms, 4), (row[at], arm[at]), counts.cells[mine])[None])
         of = np.searchsorted(counts.keys, counts.histograms.keys)
-        return Pane(sums, cells, counts.histograms.remap(key_of(arm[of], row[of])))
+        return Pane(sums, np.concatenate(cells), counts.histograms.remap(key_of(arm[of], row[of])))
 
     def add(self, pane: Pane) -> None:
         """Count what is only summed up; the tests are those of ``absorb.py``."""
-        self.sums += pane.sums
-        self.cells += pane.cells
+        self.sums, self.cells = whole.added(self.sums, pane.sums), whole.added(self.cells, pane.cells)
         self.histograms = HistogramSet.merge([self.histograms, pane.histograms])
 
     def set_mark(self, points: tuple[tuple[Point, ...], ...]) -> None:
         """A minute ends here."""
-        self.mark = Mark(self.sums.sum(axis=0), self.cells.sum(axis=1), self.histograms, points)
+        self.mark = Mark(whole.summed(self.sums, 0), whole.summed(self.cells, 1), self.histograms, points)
 
     def arm(self, arm: int) -> HistogramSet:
         """A histogram for each endpoint, empty where the arm had no latencies."""
@@ -224,7 +225,12 @@ class Trial:
         return [metric.name for metric in self.analysis.metrics]
 
     @property
+    def events(self) -> Ints:
+        """[E, 2] requests."""
+        return self.sums[:, :, EVENTS].astype(np.int64)
+
+    @property
     def requests(self) -> tuple[int, int]:
         """(canary, baseline)."""
-        of_arm = self.sums[:, :, 0].sum(axis=0).tolist()
+        of_arm = self.events.sum(axis=0).tolist()
         return of_arm[CANARY], of_arm[BASELINE]

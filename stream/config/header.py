@@ -10,6 +10,7 @@ from stream.config.values import name, text
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
+from stream.model.names import identity
 from stream.model.objective import Objective
 
 Meaning = Objective | Analysis | Comparison | ServiceGraph
@@ -57,7 +58,7 @@ class Metadata:
 
     @property
     def identity(self) -> str | None:
-        return f"{self.namespace}/{self.name}" if self.name else None
+        return identity(self.namespace, self.name) if self.name else None
 
 
 NO_METADATA = Metadata()

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from stream.console import canaries, text
+from stream.model.names import identity, service_key
 from stream.model.objective import PANE_S
 
 HISTORY = 60
@@ -165,7 +166,7 @@ class Board:
 
     def _objective(self, record: Record) -> Objective:
         namespace, name, service = record["namespace"], record["slo"], record["service"]
-        key = f"{namespace}/{name}"
+        key = identity(namespace, name)
         if key not in self.objectives:
             self.objectives[key] = Objective(namespace, name, service)
             self.objectives = dict(sorted(self.objectives.items()))
@@ -173,7 +174,7 @@ class Board:
         return self.objectives[key]
 
     def _service(self, record: Record) -> Service:
-        key = f"{record['namespace']}/{record['service']}"
+        key = service_key(record["namespace"], record["service"])
         if key not in self.services:
             self.services[key] = Service(record["service"])
             self.services = dict(sorted(self.services.items()))

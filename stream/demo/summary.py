@@ -12,6 +12,7 @@ from stream.console.board import Board, Kind
 from stream.demo import pasting
 from stream.load.shop import PAYMENT
 from stream.load.story import PLANS, RELEASE_FAULT, Plan, Story
+from stream.model.names import service_key
 from stream.words import counted
 
 
@@ -209,7 +210,7 @@ def budgets(board: Board) -> list[Text]:
     width = max((len(row.name) for row in rows), default=0)
     lines = [_title("Error budgets left")]
     for row in rows:
-        service = board.services[f"{row.namespace}/{row.service}"]
+        service = board.services[service_key(row.namespace, row.service)]
         frozen = ", deploys stay frozen until it recovers" if service.frozen_since_ms else ""
         at_fault = any(reason["slo"] == row.name for record in board.freezes for reason in record["reasons"])
         note = frozen if at_fault else ""

@@ -9,6 +9,7 @@ from typing import Any
 from stream.fleet.history import INCIDENT_WINDOW_S, Record
 from stream.fleet.impact import Impact
 from stream.model.deploy import ChangeEvent
+from stream.model.names import resource_key, service_key
 from stream.wire.rfc3339 import format_ms, parse_ms
 from stream.wire.signal import Signal
 
@@ -21,7 +22,8 @@ MAX_SLOS = 100
 
 def impact_signal(impact: Impact, now_ms: int) -> Signal:
     event = impact.event
-    place = event.service if event.service is not None else f"resource:{event.resource}"
+    namespace, service = event.namespace, event.service
+    key = resource_key(namespace, str(event.resource)) if service is None else service_key(namespace, service)
     value: dict[str, object] = {
         "schema": SCHEMA,
         "id": _id(event, now_ms),
@@ -64,7 +66,7 @@ def impact_signal(impact: Impact, now_ms: int) -> Signal:
         ],
         "evaluated_at": format_ms(now_ms),
     }
-    return Signal("change-impacts", f"{event.namespace}/{place}", value)
+    return Signal("change-impacts", key, value)
 
 
 def _id(event: ChangeEvent, now_ms: int) -> str:

@@ -18,12 +18,13 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
+from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from stream.errors import StalledError, UserError
@@ -65,6 +66,8 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
     ``on_give_up(partitions, generation)`` is awaited before they are given up, in a rebalance and on
     stopping, after the last batch has been delivered: the place for a last checkpoint. An agent may be in the
     middle of a batch at that time. Whatever either raises ends the worker.
+    ``held_back()`` names partitions of which nothing more is to be delivered for now; a few batches may be on
+    their way.
     """
 
     BootStrategy = _Boot
@@ -74,6 +77,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
         self.batched_topics: set[str] = set()
         self.on_acquired: AssignmentHook | None = None
         self.on_give_up: AssignmentHook | None = None
+        self.held_back: Callable[[], frozenset[TP]] = frozenset
         super().__init__(*args, **kwargs)
 
     def batched_topic(self, name: str) -> Any:

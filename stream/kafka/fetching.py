@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,9 +76,9 @@ class BatchFetcher:
         return progress if subscription is not None and subscription.assignment is assignment else {}
 
     async def take(
-        self, room: Mapping[str, int], timeout_s: float
+        self, room: Mapping[str, int], timeout_s: float, held_back: Set[TopicPartition] = frozenset()
     ) -> list[tuple[TopicPartition, RecordBatch]]:
-        """At most ``room[topic]`` batches of each topic, round-robin over its partitions.
+        """At most ``room[topic]`` batches of each topic, round-robin over its partitions but those held back.
 
         Waits up to ``timeout_s`` for the first. A caller that drops what it got (cancellation included)
         makes a hole: only an end of the assignment or a seek may follow.
@@ -93,13 +93,13 @@ class BatchFetcher:
             return []
         assignment = subscription.subscription.assignment
         with subscription.fetch_context():
-            taken = self._drain(room)
+            taken = self._drain(room, held_back)
             if not taken and timeout_s > 0:
                 await self._wait_for_response(timeout_s)
                 # What a new assignment has fetched belongs to the caller's next generation.
                 same = subscription.subscription is not None and not subscription.reassignment_in_progress
                 if same and subscription.subscription.assignment is assignment:
-                    taken = self._drain(room)
+                    taken = self._drain(room, held_back)
         self._look_at_fetches(assignment)
         return taken
 
@@ -111,7 +111,9 @@ class BatchFetcher:
         else:
             waiter.cancel()
 
-    def _drain(self, room: Mapping[str, int]) -> list[tuple[TopicPartition, RecordBatch]]:
+    def _drain(
+        self, room: Mapping[str, int], held_back: Set[TopicPartition]
+    ) -> list[tuple[TopicPartition, RecordBatch]]:
         responses = self._consumer._fetcher._records
         left = dict(room)
         taken: list[tuple[TopicPartition, RecordBatch]] = []
@@ -119,7 +121,7 @@ class BatchFetcher:
         while found:
             found = False
             for tp in list(responses):
-                if left.get(tp.topic, 0) <= 0:
+                if left.get(tp.topic, 0) <= 0 or tp in held_back:
                     continue
                 batch = self._next_batch(tp)
                 if batch is not None:

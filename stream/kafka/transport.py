@@ -246,7 +246,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             return
         generation = self.generation
         timeout_s = _POLL_S if all(room.values()) else _FULL_POLL_S
-        for tp, batch in await self._in_thread(self._thread.batches().take(room, timeout_s)):
+        held_back = self.app.held_back()
+        for tp, batch in await self._in_thread(self._thread.batches().take(room, timeout_s, held_back)):
             if not self.flow_active or self.generation != generation:
                 return  # given up meanwhile: the next assignment reads on from the committed offset
             message = self._batch_message(TP(*tp), batch)

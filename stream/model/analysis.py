@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from stream.model import names
+
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 LATENCY_METRICS = tuple(f"latency-{name}" for name in QUANTILES)
 ERROR_RATE = "error-rate"
@@ -96,8 +98,8 @@ class Analysis:
 
     @property
     def identity(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return names.identity(self.namespace, self.name)
 
     @property
     def service_key(self) -> str:
-        return f"{self.namespace}/{self.service}"
+        return names.service_key(self.namespace, self.service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from stream.model import names
 from stream.model.analysis import SLO_PREFIX
 
 OK = "ok"
@@ -30,11 +31,11 @@ class Comparison:
 
     @property
     def identity(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return names.identity(self.namespace, self.name)
 
     @property
     def service_key(self) -> str:
-        return f"{self.namespace}/{self.service}"
+        return names.service_key(self.namespace, self.service)
 
     @property
     def slo(self) -> str | None:

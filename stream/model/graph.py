@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stream.model import names
+
 MAX_SERVICES = 2_000
 """Of one namespace, over all of its files."""
 
@@ -31,4 +33,4 @@ class ServiceGraph:
 
     @property
     def identity(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return names.identity(self.namespace, self.name)

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from stream.model import names
+
 PANE_S = 10
 """Length of a pane and of a tick, in seconds of event time (contract, section 3)."""
 
@@ -120,8 +122,8 @@ class Objective:
 
     @property
     def identity(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return names.identity(self.namespace, self.name)
 
     @property
     def service_key(self) -> str:
-        return f"{self.namespace}/{self.service}"
+        return names.service_key(self.namespace, self.service)

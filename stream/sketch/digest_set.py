@@ -61,6 +61,13 @@ def gathered(starts: Ints, sizes: Ints) -> tuple[Ints, Ints]:
     return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
 
 
+def _sums(values: Floats, weights: Floats | None, starts: Ints) -> Floats:
+    """Weighted sums of runs; at most the largest number there is, as of latencies around it."""
+    with np.errstate(over="ignore"):
+        sums = np.add.reduceat(values if weights is None else values * weights, starts)
+    return np.asarray(np.minimum(sums, np.finfo(np.float64).max))
+
+
 @dataclass(slots=True, eq=False)
 class DigestSet:
     """k digests, one for each key, with n centroids in all.
@@ -120,7 +127,7 @@ class DigestSet:
         return cls._compressed(
             distinct,
             np.diff(offsets),
-            np.add.reduceat(weights * values, offsets[:-1]),
+            _sums(values, weights, offsets[:-1]),
             values[offsets[:-1]],
             values[offsets[1:] - 1],
             segment,
@@ -204,7 +211,7 @@ class DigestSet:
         return cls._compressed(
             distinct,
             np.add.reduceat(count[rank], starts),
-            np.add.reduceat(total[rank], starts),
+            _sums(total[rank], None, starts),
             np.minimum.reduceat(low[rank], starts),
             np.maximum.reduceat(high[rank], starts),
             segment[order],
@@ -237,7 +244,7 @@ class DigestSet:
             heavier = np.add.reduceat(weights, starts)
             # Rounding must not carry a mean past the values it stands for.
             least, most = means[starts], means[ends]
-            averages = np.clip(np.add.reduceat(means * weights, starts) / heavier, least, most)
+            averages = np.clip(_sums(means, weights, starts) / heavier, least, most)
             means = rounded(averages, least, most)
             segment, weights = segment[starts], heavier
             offsets = np.searchsorted(segment, np.arange(len(keys) + 1))

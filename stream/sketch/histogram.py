@@ -12,35 +12,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.sketch import whole
 from stream.sketch.buckets import SPAN_BITS, ZERO, Floats, Ints, buckets_of, middles
 from stream.sketch.digest_set import gathered, places_of
+from stream.sketch.whole import Whole
 
 ONE = 1_000_000
 """The weight of a request that stands for itself: weights are whole millionths, as in the contract."""
 SQUARE = 16
 """Squares of weights are kept in sixteenths: exact for whole weights, within 3 % for all others."""
-MOST_SQUARES = 1 << 62
 _MOST_KEY = 1 << (63 - SPAN_BITS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistogramSet:
-    """k histograms, one for each key, with n filled buckets in all.
-
-    A bucket's weight has 63 bits of millionths: enough for nine billion billion of them, 9·10¹² requests.
-    """
+    """k histograms, one for each key, with n filled buckets in all."""
 
     keys: Ints
     """[k], ascending, distinct, 0 ≤ key < 2^52."""
     count: Ints
     """[k] number of values, unweighted."""
-    squares: Ints
-    """[k] Σw² in sixteenths, at most ``MOST_SQUARES``."""
+    squares: Whole
+    """[k] Σw² in sixteenths."""
     offsets: Ints
     """[k+1] where each histogram's buckets lie in ``buckets`` and ``weights``."""
     buckets: NDArray[np.int32]
     """[n], ascending within a histogram."""
-    weights: Ints
+    weights: Whole
     """[n] Σw in millionths, > 0."""
 
     def __len__(self) -> int:
@@ -66,14 +64,15 @@ class HistogramSet:
             each = ONE if weights is None else int(weights[0])
             words.sort()
             starts = _starts(words)
-            return cls._grouped(words, starts, np.diff(starts, append=len(words)) * each, squares_of(each))
+            counts = np.diff(starts, append=len(words))
+            return cls._grouped(words, starts, whole.times(counts, each), squares_of(each))
         order = np.argsort(words, kind="stable")
         words, weights = words[order], weights[order]
         starts = _starts(words)
-        return cls._grouped(words, starts, np.add.reduceat(weights, starts), squares_of(weights))
+        return cls._grouped(words, starts, whole.runs(weights, starts), squares_of(weights))
 
     @classmethod
-    def _grouped(cls, words: Ints, starts: Ints, weights: Ints, squares: Ints) -> HistogramSet:
+    def _grouped(cls, words: Ints, starts: Ints, weights: Whole, squares: Ints) -> HistogramSet:
         """Of sorted words; ``starts`` of the equal ones; squares of each word, or of every one."""
         distinct = words[starts]
         firsts = _starts(distinct >> SPAN_BITS)
@@ -82,7 +81,7 @@ class HistogramSet:
         return cls(
             distinct[firsts] >> SPAN_BITS,
             count,
-            np.add.reduceat(squares, of_keys) if squares.ndim else count * squares,
+            whole.runs(squares, of_keys) if squares.ndim else whole.times(count, int(squares)),
             np.append(firsts, len(distinct)),
             _bucket(distinct),
             weights,
@@ -103,33 +102,33 @@ class HistogramSet:
         distinct = words[order][starts]
         firsts = _starts(keys[by_key])
         merged = keys[by_key][firsts]
-        squares = np.concatenate([one.squares for one in sets])[by_key]
-        roughly = np.add.reduceat(squares.astype(np.float64), firsts)
         return cls(
             merged,
             np.add.reduceat(np.concatenate([one.count for one in sets])[by_key], firsts),
-            np.where(roughly >= MOST_SQUARES, MOST_SQUARES, np.add.reduceat(squares, firsts)),
+            whole.runs(np.concatenate([one.squares for one in sets])[by_key], firsts),
             # Not where the words' keys change: a histogram may be empty.
             np.append(np.searchsorted(distinct >> SPAN_BITS, merged), len(distinct)),
             _bucket(distinct),
-            np.add.reduceat(weights[order], starts),
+            whole.runs(weights[order], starts),
         )
 
     def minus(self, part: HistogramSet) -> HistogramSet:
-        """Without ``part``, which must have been merged into this: exact, but for squares that are at their
-        limit. Raises ValueError when something in ``part`` is not in it."""
+        """Without ``part``, which must have been merged into this. Raises ValueError when something in it is
+        not."""
         if not len(part):
             return self
         words = np.concatenate([self._all_words(), part._all_words()])
         order = np.argsort(words, kind="stable")
         starts = _starts(words[order])
-        weights = np.add.reduceat(np.concatenate([self.weights, -part.weights])[order], starts)
+        weights = whole.runs(np.concatenate([self.weights, -part.weights])[order], starts)
         if (weights < 0).any() or not np.isin(part.keys, self.keys).all():
             raise ValueError("a histogram is less than a part of it")
         rows = np.searchsorted(self.keys, part.keys)
-        count, squares = self.count.copy(), self.squares.copy()
+        count = self.count.copy()
         count[rows] -= part.count
-        squares[rows] = np.maximum(squares[rows] - part.squares, 0)
+        # State of format 3 has no squares beyond 2⁶², and so less than a part that came later may have.
+        taken = whole.placed(self.squares.shape, rows, -part.squares)
+        squares = np.maximum(whole.added(self.squares, taken), 0)
         left = words[order][starts][weights > 0]
         sizes = np.bincount(np.searchsorted(self.keys, left >> SPAN_BITS), minlength=len(self.keys))
         kept = sizes > 0
@@ -175,10 +174,11 @@ class HistogramSet:
         there = rows < len(keys)
         there[there] = keys[rows[there]] == self.keys[there]
         found, rows = self.select(there), rows[there]
-        columns = np.zeros((3, len(keys)), np.int64)
-        columns[:, rows] = found.count, found.squares, found.sizes
-        offsets = np.concatenate(([0], np.cumsum(columns[2])))
-        return HistogramSet(keys, columns[0], columns[1], offsets, found.buckets, found.weights)
+        columns = np.zeros((2, len(keys)), np.int64)
+        columns[:, rows] = found.count, found.sizes
+        squares = whole.placed(keys.shape, rows, found.squares)
+        offsets = np.concatenate(([0], np.cumsum(columns[1])))
+        return HistogramSet(keys, columns[0], squares, offsets, found.buckets, found.weights)
 
     def numbered(self) -> HistogramSet:
         """The same histograms under the keys 0, 1, …"""
@@ -196,24 +196,23 @@ class HistogramSet:
             self.weights[mine],
         )
 
-    def totals(self) -> Ints:
+    def totals(self) -> Whole:
         """[k] Σw in millionths."""
-        return np.diff(np.concatenate(([0], np.cumsum(self.weights)))[self.offsets])
+        return whole.narrowed(np.diff(whole.running(self.weights)[self.offsets]))
 
     def effective_sizes(self) -> Floats:
         """[k] Kish's effective size (Σw)²/Σw²: as many unweighted values say as much; at most the count."""
-        totals = self.totals() / ONE
-        squares = np.maximum(self.squares, 1) / SQUARE
+        totals = whole.floats(self.totals()) / ONE
+        squares = np.maximum(whole.floats(self.squares), 1) / SQUARE
         return np.minimum(totals * totals / squares, self.count)
 
     def quantile_buckets(self, p: float) -> NDArray[np.int32]:
         """[k] the first bucket up to which at least a share ``p`` of the weight lies; ZERO of nothing."""
         if not len(self.weights):
             return np.full(len(self), ZERO, np.int32)
-        sums = np.concatenate(([0], np.cumsum(self.weights)))
+        sums = whole.running(self.weights)
         below, above = sums[self.offsets[:-1]], sums[self.offsets[1:]]
-        wanted = below + np.maximum(p * (above - below), 1)
-        places = np.searchsorted(sums, wanted, "left") - 1
+        places = whole.least_from(sums, below, np.maximum(p * whole.floats(above - below), 1)) - 1
         places = np.clip(places, self.offsets[:-1], np.maximum(self.offsets[1:] - 1, self.offsets[:-1]))
         found = self.buckets[np.minimum(places, len(self.buckets) - 1)]
         return np.where(self.sizes > 0, found, ZERO).astype(np.int32)
@@ -258,7 +257,7 @@ class LogHistogram:
         return self.alone.buckets
 
     @property
-    def weights(self) -> Ints:
+    def weights(self) -> Whole:
         return self.alone.weights
 
     @property

@@ -7,18 +7,24 @@ import struct
 import numpy as np
 
 from stream.sketch.buckets import HIGHEST, ZERO, Ints
-from stream.sketch.histogram import MOST_SQUARES, ONE, HistogramSet
+from stream.sketch.histogram import ONE, HistogramSet
 from stream.sketch.narrow import Reader, ints_to_bytes, narrow_ints
+from stream.sketch.whole import Whole, is_wide, narrowed, times
 
 VERSION = 1
 _HEADER = struct.Struct("<BIIB")
 _WHOLE = 1
 """Flag: all weights are whole requests, written as such."""
+_WIDE = 2
+"""Flag: squares and weights are two columns each, the low 32 bits and the rest."""
+_LOW = (1 << 32) - 1
 
 
 def histograms_to_bytes(histograms: HistogramSet) -> bytes:
     weights = histograms.weights
-    whole = not (weights % ONE).any()
+    in_requests = not (weights % ONE).any()
+    written = narrowed(weights // ONE) if in_requests else weights
+    wide = is_wide(written) or is_wide(histograms.squares)
     # Within a histogram the step from one filled bucket to the next is small, and fits a byte.
     steps: Ints = np.diff(histograms.buckets.astype(np.int64), prepend=ZERO).astype(np.int64)
     starts = histograms.offsets[:-1][histograms.sizes > 0]
@@ -26,13 +32,17 @@ def histograms_to_bytes(histograms: HistogramSet) -> bytes:
     columns: tuple[Ints, ...] = (
         np.diff(histograms.keys, prepend=0).astype(np.int64),
         histograms.count,
-        histograms.squares,
+        *_limbs(histograms.squares, wide),
         histograms.sizes,
         steps,
-        weights // ONE if whole else weights,
+        *_limbs(written, wide),
     )
-    head = _HEADER.pack(VERSION, len(histograms), len(weights), _WHOLE * whole)
+    head = _HEADER.pack(VERSION, len(histograms), len(weights), _WHOLE * in_requests | _WIDE * wide)
     return b"".join([head, *(ints_to_bytes(narrow_ints(column)) for column in columns)])
+
+
+def _limbs(column: Whole, wide: bool) -> tuple[Ints, ...]:
+    return ((column & _LOW).astype(np.int64), (column >> 32).astype(np.int64)) if wide else (column,)
 
 
 def histograms_from_bytes(data: bytes) -> HistogramSet:
@@ -43,8 +53,18 @@ def histograms_from_bytes(data: bytes) -> HistogramSet:
     if version != VERSION:
         raise ValueError(f"histograms of version {version}, expected {VERSION}")
     reader = Reader(data, _HEADER.size)
-    steps_of_keys, count, squares, sizes = (reader.ints(k).astype(np.int64) for _ in range(4))
-    steps, weights = (reader.ints(n).astype(np.int64) for _ in range(2))
+
+    def column(length: int) -> Ints:
+        return reader.ints(length).astype(np.int64)
+
+    def exact(length: int) -> Whole:
+        low = column(length)
+        if not flags & _WIDE:
+            return low
+        return narrowed(low.astype(object) + (column(length).astype(object) << 32))
+
+    steps_of_keys, count, squares, sizes = column(k), column(k), exact(k), column(k)
+    steps, weights = column(n), exact(n)
     if reader.place != len(data):
         raise ValueError(f"{len(data)} bytes are too many for {k} histograms of {n} buckets")
     if (sizes < 0).any() or (sizes > n).any() or int(sizes.sum()) != n:
@@ -62,7 +82,7 @@ def histograms_from_bytes(data: bytes) -> HistogramSet:
         squares,
         offsets,
         buckets.astype(np.int32),
-        weights * ONE if flags & _WHOLE else weights,
+        times(weights, ONE) if flags & _WHOLE else weights,
     )
     if not _sound(histograms, buckets):
         raise ValueError("the histograms' columns contradict one another")
@@ -77,7 +97,6 @@ def _sound(histograms: HistogramSet, buckets: np.ndarray[tuple[int], np.dtype[np
         and (histograms.count >= histograms.sizes).all()
         and ((histograms.count > 0) == (histograms.sizes > 0)).all()
         and (histograms.squares >= 0).all()
-        and (histograms.squares <= MOST_SQUARES).all()
         and (histograms.weights > 0).all()
         and (buckets <= HIGHEST).all()
     )

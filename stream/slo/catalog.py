@@ -9,6 +9,7 @@ from functools import cached_property
 
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
+from stream.model.names import encoded, plainly_joined
 from stream.model.objective import Calendar, Objective, Period, Slices
 from stream.slo.sli import column_name
 from stream.window.panes import DAY_S, grid_s
@@ -51,8 +52,8 @@ def glob_pattern(globs: Iterable[str]) -> re.Pattern[str]:
 
 
 def partition_of(namespace: str, service: str, partitions: int) -> int:
-    """The service's partition: CRC-32 of its key, the same on every worker and in every run."""
-    return zlib.crc32(f"{namespace}/{service}".encode()) % partitions
+    """The service's partition: CRC-32 of its names, the same on every worker and in every run."""
+    return zlib.crc32(plainly_joined(namespace, service).encode()) % partitions
 
 
 class Catalog:
@@ -188,8 +189,19 @@ def longest_window_s(objective: Objective) -> int:
 
 def counting_key(objective: Objective) -> str:
     """What an SLO's counts mean; where it stays the same, a change of the file keeps them."""
+    whose = f"{encoded(objective.namespace)}/{encoded(objective.name)}"
+    return f"{whose}|{encoded(objective.service)}|{_what_counts(objective)}"
+
+
+def counting_key_of_format_3(objective: Objective) -> str:
+    """As state of that format has it."""
+    whose = plainly_joined(objective.namespace, objective.name)
+    return f"{whose}|{objective.service}|{_what_counts(objective)}"
+
+
+def _what_counts(objective: Objective) -> str:
     scope = repr((objective.endpoints, objective.tracks, _slices_key(objective.slices)))
-    return f"{objective.identity}|{objective.service}|{column_name(objective.sli)}|{scope}"
+    return f"{column_name(objective.sli)}|{scope}"
 
 
 def _slices_key(slices: Slices | None) -> tuple[int, str] | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.model.names import service_key
 from stream.model.objective import PANE_S, BurnRule, Rolling
 from stream.slo import records
 from stream.slo.alerts import INACTIVE, Alert, Change, State, Verdict, step
@@ -140,8 +141,8 @@ class Evaluator:
             signal = records.alert(self.ledger, row, now, rule, change, alert.starts_at_s, tick_s)
             if change is Change.FIRED:
                 self.announced[place] = signal.value
-            else:
-                self.announced.pop(place, None)
+            elif (announced := self.announced.pop(place, None)) is not None:
+                signal.value["id"] = announced["id"]  # a former version may have made it of another identity
             yield signal
 
     def _verdicts(self) -> NDArray[np.int8]:
@@ -181,6 +182,12 @@ class Evaluator:
             return None
         return int(((self.ledger.newest[held] + 1) * PANE_S + 2 * self._span_s[held]).min())
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing changes and nothing is told at further ticks, if all windows were empty at the last
+        one and stay so."""
+        return not (self.alerts or self.held_last_minute.any())
+
     # budgets and what follows from them
 
     def _below(self, tick_s: int) -> tuple[set[int], set[int]]:
@@ -209,7 +216,7 @@ class Evaluator:
         for row in sorted(below):
             objective = self.plans[row].objective
             services.setdefault((objective.namespace, objective.service), []).append(row)
-        for service in sorted(self.frozen ^ services.keys(), key="/".join):
+        for service in sorted(self.frozen ^ services.keys(), key=lambda s: service_key(*s)):
             rows = services.get(service, [])
             yield records.freeze(service, self.reader.read(rows, tick_s), bool(rows), tick_s)
         self.frozen = set(services)

@@ -38,6 +38,11 @@ class Extension(Protocol):
         """False: a repeat, or of no concern. It may come again after a crash."""
         ...
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a tick at which there is no event may matter. Asked seldom; true is always right."""
+        ...
+
     def at(self, tick_s: int, frozen: Collection[Service], is_condemned: IsCondemned) -> Iterator[Signal]:
         """Decide a tick. ``frozen``: services that must not be deployed now."""
 

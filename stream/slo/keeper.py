@@ -8,13 +8,13 @@ before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stream.errors import InvariantError
 from stream.slo.catalog import Catalog
 from stream.slo.extension import Extension
 from stream.slo.shard import Shard
-from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
+from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore, rows_now
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
@@ -90,7 +90,7 @@ class Keeper:
             kind, place = parse_key(name)
             if kind == "open":
                 self._reopen(int(place[0]), value)
-        self._rewrite = record.rows != self._rows
+        self._rewrite = rows_now(self.catalog, record) != self._rows
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)
@@ -144,14 +144,28 @@ class Keeper:
 
     def advance(self, sources: int) -> Iterator[Signal]:
         """Decide what the watermark allows; ``sources`` is the number of source partitions."""
-        watermark_ms = self.clock.advance(range(sources))
-        if watermark_ms is not None:
-            yield from self.shard.advance(watermark_ms)
+        self.clock.advance(range(sources))
+        yield from self.rest()
 
     def is_due(self, sources: int) -> bool:
         """Whether :meth:`advance` would pass a tick."""
-        watermark_ms, decided_s = self.clock.advance(range(sources)), self.shard.ledger.decided_s
-        return watermark_ms is not None and (decided_s is None or tick_at_or_before(watermark_ms) > decided_s)
+        self.clock.advance(range(sources))
+        return self.has_rest
+
+    def rest(self, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
+        """Decide up to event time as it is, or some of it: until ``enough``, which is asked behind each tick.
+
+        There may be a checkpoint in the middle. It holds event time ahead of the last tick, and who takes it
+        up goes on here, before another message is applied: so nobody can tell how often that was.
+        """
+        if self.has_rest and self.clock.now_ms is not None:
+            yield from self.shard.advance(self.clock.now_ms, enough)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether event time has reached ticks that are not decided."""
+        now_ms, decided_s = self.clock.now_ms, self.shard.ledger.decided_s
+        return now_ms is not None and (decided_s is None or tick_at_or_before(now_ms) > decided_s)
 
     def changes(self) -> Changes:
         """State records that differ from those stored: to be written together with the signals so far."""

@@ -127,6 +127,14 @@ class Ledger:
         self.windows.add(pane, rows, counts)
         self.dirty_panes.add(pane)
 
+    def is_empty_at(self, tick_s: int) -> bool:
+        """Whether nothing is held of the time before the last tick: all else comes with a pane that waits."""
+        return not (
+            self.windows.sums.any()
+            or self.slices.holds_before(tick_s)
+            or any(start_s < tick_s for _, start_s in self.history.places())
+        )
+
     def skip_to(self, tick_s: int) -> None:
         """Let time pass where nothing is due; what comes late after this still finds its place."""
         self.windows.move_to(tick_s)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from stream.model.names import service_prefix
 from stream.sketch import DigestSet, Mergeable
 from stream.slo.registry import OTHER
 from stream.window.minutes import Minutes
@@ -102,7 +103,7 @@ class Percentiles:
             for window_s, parts in windows:
                 window = DigestSet.merge([part.of(numbers) for part in parts])
                 for key, named, value in self._values(window, endpoints):
-                    service = f"{key[0]}/{key[1]}"
+                    service = service_prefix(*key[:2])
                     found.append(
                         (service, key[2], window_s, _record(key, named, window_s, value, evaluated_at))
                     )
@@ -123,7 +124,7 @@ class Percentiles:
         for number in np.flatnonzero(centroids).tolist():
             key = self.endpoints[number]
             assert key is not None
-            services.setdefault(f"{key[0]}/{key[1]}", []).append(number)
+            services.setdefault(service_prefix(*key[:2]), []).append(number)
         group: dict[int, int] = {}
         for _, numbers in sorted(services.items()):
             group.update(dict.fromkeys(numbers, numbers[0]))
@@ -163,5 +164,5 @@ def _record(key: EndpointKey, named: bool, window_s: int, row: Sequence[float], 
         **dict(zip((*QUANTILES, "min", "max", "mean"), numbers, strict=True)),
         "evaluated_at": evaluated_at,
     }
-    service_key = f"{namespace}/{service}|{window_s}"
-    return Signal("latency-percentiles", f"{service_key}|{endpoint}" if named else service_key, value)
+    of_service = f"{service_prefix(namespace, service)}|{window_s}"
+    return Signal("latency-percentiles", f"{of_service}|{endpoint}" if named else of_service, value)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 
+from stream.model.names import service_key
 from stream.model.objective import BurnRule, Rolling
 from stream.slo.alerts import Change
 from stream.slo.contributors import contributors
@@ -68,7 +69,7 @@ def alert_without_rule(announced: dict[str, object], tick_s: int) -> Signal:
         "contributors": [],
         "exhausts_at": None,
     }
-    return Signal("slo-alerts", f"{value['namespace']}/{value['service']}", value)
+    return Signal("slo-alerts", service_key(str(value["namespace"]), str(value["service"])), value)
 
 
 def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
@@ -82,7 +83,7 @@ def freeze_without_slo(service: tuple[str, str], tick_s: int) -> Signal:
         "evaluated_at": at(tick_s),
         "reasons": [],
     }
-    return Signal("deploy-freezes", "/".join(service), value)
+    return Signal("deploy-freezes", service_key(*service), value)
 
 
 def slo_budget(now: Reading, tick_s: int) -> Signal:
@@ -131,7 +132,7 @@ def freeze(service: tuple[str, str], below: Iterable[Reading], frozen: bool, tic
         "evaluated_at": at(tick_s),
         "reasons": reasons if frozen else [],
     }
-    return Signal("deploy-freezes", "/".join(service), value)
+    return Signal("deploy-freezes", service_key(*service), value)
 
 
 def rollback(ledger: Ledger, now: Reading, tick_s: int) -> Signal:

@@ -6,7 +6,7 @@ or past it (contract, section 3). Ticks at which nothing can happen are skipped,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 
 from stream.errors import InvariantError
@@ -44,6 +44,8 @@ class Shard:
         the chunk is first heard of: what came in time stays, however late it is when the chunk grows."""
         self._coming: list[int] = []
         """Heap of panes that hold an event and wait for their tick."""
+        self._comes: set[int] = set()
+        """The same."""
         self._newest_s: int | None = None
         """End of the newest pane that had its tick and holds an event."""
 
@@ -92,7 +94,8 @@ class Shard:
     def _note(self, pane: int) -> None:
         end_s, decided_s = (pane + 1) * PANE_S, self.ledger.decided_s
         if decided_s is None or end_s > decided_s:
-            if pane not in self._coming:
+            if pane not in self._comes:
+                self._comes.add(pane)
                 heappush(self._coming, pane)
         elif self._newest_s is None or end_s > self._newest_s:
             self._newest_s = end_s
@@ -106,7 +109,7 @@ class Shard:
     def resume(self, decided_s: int | None, newest_s: int | None, coming: list[int]) -> None:
         """Take up event time where a snapshot left it."""
         self.ledger.decided_s, self._newest_s = decided_s, newest_s
-        self._coming = sorted(coming)
+        self._coming, self._comes = sorted(coming), set(coming)
 
     @property
     def event_time(self) -> tuple[int | None, int | None, list[int]]:
@@ -137,17 +140,25 @@ class Shard:
             oldest_minute = max(oldest_minute, (self.ledger.decided_s - HOUR_S) // MINUTE_S)
         self.percentiles.open(source, tally, oldest_minute)
 
-    def advance(self, watermark_ms: int) -> Iterator[Signal]:
-        """Decide every tick that the watermark has reached, in order."""
+    def advance(self, watermark_ms: int, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
+        """Decide every tick that the watermark has reached, in order.
+
+        ``enough`` is asked behind each tick; true: stop there. The next call decides the rest, and must come
+        before anything is observed.
+        """
         last_s = tick_at_or_before(watermark_ms)
         while (tick_s := self._next_tick(last_s)) is not None:
             yield from self._tick(tick_s)
+            if enough is not None and enough():
+                return
         if self.ledger.decided_s is None or self.ledger.decided_s < last_s:
             self.ledger.skip_to(last_s)
 
     def _tick(self, tick_s: int) -> Iterator[Signal]:
         while self._coming and (self._coming[0] + 1) * PANE_S <= tick_s:
-            self._newest_s = (heappop(self._coming) + 1) * PANE_S
+            pane = heappop(self._coming)
+            self._comes.discard(pane)
+            self._newest_s = (pane + 1) * PANE_S
         self._take_back(tick_s - PANE_S)
         self.ledger.move_to(tick_s)
         named: list[Signal] = []
@@ -190,13 +201,25 @@ class Shard:
         due = [(self._coming[0] + 1) * PANE_S] if self._coming else []
         decided_s = self.ledger.decided_s
         if decided_s is not None and self._newest_s is not None:
-            if decided_s < self._newest_s + self._memory_s:
+            if decided_s < self._newest_s + self._memory_s and not self._is_at_rest(decided_s):
                 due.append(decided_s + PANE_S)
             forgetting_s = self.evaluator.next_forgetting_s()
             if forgetting_s is not None:
                 due.append(max(decided_s + PANE_S, forgetting_s))
         tick_s = min(due, default=None)
         return tick_s if tick_s is not None and tick_s <= last_s else None
+
+    def _is_at_rest(self, decided_s: int) -> bool:
+        """Whether nothing can happen before a pane that waits has its tick, or a row is forgotten: no window
+        holds anything, and that was told. Looked at once an hour: a calendar's window may end long before
+        the shard's memory does."""
+        return (
+            decided_s % HOUR_S == 0
+            and not any(extension.is_busy for extension in self.extensions)
+            and not any(minute * MINUTE_S < decided_s for minute in self.percentiles.minutes.folded())
+            and self.ledger.is_empty_at(decided_s)
+            and self.evaluator.is_at_rest
+        )
 
     @property
     def _memory_s(self) -> int:

@@ -68,6 +68,10 @@ class SliceBook:
         change = self._counts(row, one) - before
         return [Counted(row, end_s // PANE_S - 1, change)] if change.any() else []
 
+    def holds_before(self, tick_s: int) -> bool:
+        """Whether a slice began before the tick."""
+        return any(end_s - self.length_s[row] < tick_s for end_s, rows in self.slices.items() for row in rows)
+
     def finish(self, tick_s: int) -> Iterator[Counted]:
         """The slices that end at this tick; those that became final are forgotten."""
         for row, one in self.slices.get(tick_s, {}).items():

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import orjson
 
+from stream.model.names import plainly_joined
 from stream.model.objective import PANE_S, Calendar
 from stream.sketch import packed_from_bytes, to_bytes
 from stream.slo.alerts import Alert, State
-from stream.slo.catalog import Catalog, counting_key
+from stream.slo.catalog import Catalog, counting_key, counting_key_of_format_3
 from stream.slo.evaluator import rule_key
 from stream.slo.records import alert_without_rule, freeze_without_slo
 from stream.slo.shard import Shard
@@ -29,7 +30,7 @@ from stream.window.sums import PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack, unpack
 from stream.wire.signal import Signal
-from stream.wire.state import decode, encode, key, parse_key
+from stream.wire.state import PLAIN_NAMES, decode, encode, key, parse_key
 
 Changes = dict[bytes, bytes | None]
 
@@ -119,6 +120,16 @@ def counting_keys(catalog: Catalog) -> list[str]:
     return [counting_key(objective) for objective in catalog.objectives]
 
 
+def rows_now(catalog: Catalog, record: state.ShardRecord) -> list[str]:
+    """Counting keys of the recorded rows as they are made now."""
+    if record.version > PLAIN_NAMES:
+        return record.rows
+    now: dict[str, str] = {}
+    for objective in catalog.objectives:
+        now.setdefault(counting_key_of_format_3(objective), counting_key(objective))
+    return [now.get(key, key) for key in record.rows]
+
+
 def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, bytes]) -> list[Signal]:
     """Fill an empty shard from state records. Rows whose meaning changed start anew.
 
@@ -126,7 +137,7 @@ def restore(shard: Shard, record: state.ShardRecord, records: Mapping[bytes, byt
     Raises ValueError on records that cannot be read.
     """
     place = {counts: row for row, counts in enumerate(counting_keys(shard.catalog))}
-    new_row = np.array([place.get(counts, -1) for counts in record.rows], np.intp)
+    new_row = np.array([place.get(counts, -1) for counts in rows_now(shard.catalog, record)], np.intp)
     return _Restorer(shard, record, new_row).run(records)
 
 
@@ -149,7 +160,7 @@ class _Restorer:
             shard.ledger.history.move_to(decided_s)
         self._places_in_time()
         restore_versions(shard.ledger, records)
-        kept = {self.shard.catalog.objectives[row].identity: row for row in self.new_row.tolist() if row >= 0}
+        kept = {self._name_of(row): row for row in self.new_row.tolist() if row >= 0}
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
             match kind:
@@ -175,6 +186,13 @@ class _Restorer:
         shard.ledger.history.dirty.clear()
         shard.percentiles.minutes.dirty.clear()
         return self.leftovers
+
+    def _name_of(self, row: int) -> str:
+        """By which the row's own record is found."""
+        objective = self.shard.catalog.objectives[row]
+        if self.record.version > PLAIN_NAMES:
+            return objective.identity
+        return plainly_joined(objective.namespace, objective.name)
 
     def _places_in_time(self) -> None:
         known = self.new_row >= 0

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
+from stream.sketch import whole
+from stream.sketch.whole import Whole
 from stream.window.limbs import MILLION
 from stream.window.panes import GRIDS, HOUR_S, MINUTE_S, window_start_s
 
@@ -29,8 +31,8 @@ class Cells:
     """Distinct pairs in ascending order, with their counts in units of so many millionths."""
 
     pair: NDArray[np.signedinteger[Any]]
-    weight: NDArray[np.signedinteger[Any]]
-    bad_weight: NDArray[np.signedinteger[Any]]
+    weight: Whole
+    bad_weight: Whole
     unit: int = 1
     is_narrow: bool = False
     """Each column has the narrowest type that holds it: nearly all of a worker's history is at rest."""
@@ -39,19 +41,18 @@ class Cells:
     def summed(cls, parts: Iterable[Cells]) -> Cells:
         parts = [part.wide() for part in parts]
         pair, place = np.unique(np.concatenate([p.pair for p in parts]), return_inverse=True)
-        weight, bad_weight = np.zeros(len(pair), np.int64), np.zeros(len(pair), np.int64)
-        np.add.at(weight, place, np.concatenate([p.weight for p in parts]))
-        np.add.at(bad_weight, place, np.concatenate([p.bad_weight for p in parts]))
+        weight = whole.placed(pair.shape, place, np.concatenate([p.weight for p in parts]))
+        bad_weight = whole.placed(pair.shape, place, np.concatenate([p.bad_weight for p in parts]))
         return cls(pair, weight, bad_weight)
 
     def wide(self) -> Cells:
-        """In millionths, as int64."""
+        """In millionths."""
         if self.unit == 1 and not self.is_narrow:
             return self
         return Cells(
             self.pair.astype(np.int64),
-            self.weight.astype(np.int64) * self.unit,
-            self.bad_weight.astype(np.int64) * self.unit,
+            whole.times(_widened(self.weight), self.unit),
+            whole.times(_widened(self.bad_weight), self.unit),
         )
 
     def narrowed(self) -> Cells:
@@ -60,11 +61,18 @@ class Cells:
             return self
         weight, bad_weight, unit = self.weight, self.bad_weight, self.unit
         if unit == 1 and not (weight % MILLION).any() and not (bad_weight % MILLION).any():
-            weight, bad_weight, unit = weight // MILLION, bad_weight // MILLION, MILLION
+            weight, bad_weight, unit = whole.narrowed(weight // MILLION), bad_weight // MILLION, MILLION
+            bad_weight = whole.narrowed(bad_weight)
         return Cells(_narrow(self.pair), _narrow(weight), _narrow(bad_weight), unit, True)
 
 
-def _narrow(column: NDArray[np.signedinteger[Any]]) -> NDArray[np.signedinteger[Any]]:
+def _widened(column: Whole) -> Whole:
+    return column if whole.is_wide(column) else column.astype(np.int64)
+
+
+def _narrow(column: Whole) -> Whole:
+    if whole.is_wide(column):
+        return column
     low, high = int(column.min(initial=0)), int(column.max(initial=0))
     return column.astype(np.result_type(np.min_scalar_type(min(low, -1)), np.min_scalar_type(-high - 1)))
 

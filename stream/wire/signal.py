@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import orjson
 
+from stream.model import names
+
 SOURCE = "burngate"
 """Where a record comes from when nobody says otherwise: the name of the app."""
 
@@ -131,8 +133,12 @@ def _subject(value: dict[str, object]) -> str | None:
     ``namespace/resource:NAME``."""
     if "namespace" not in value:
         return None
-    about = value.get("slo") or value["service"] or f"resource:{value['resource']}"
-    return f"{value['namespace']}/{about}"
+    namespace = str(value["namespace"])
+    if slo := value.get("slo"):
+        return names.identity(namespace, str(slo))
+    if service := value["service"]:
+        return names.service_key(namespace, str(service))
+    return names.resource_key(namespace, str(value["resource"]))
 
 
 def _time(value: dict[str, object]) -> str | None:

@@ -15,6 +15,8 @@ from stream.wire.versions import check_version, check_version_of
 VERSION = 4
 READABLE = (3, VERSION)
 """Version 3 lacks the fields whose defaults say so; restoring gives them their meaning."""
+PLAIN_NAMES = 3
+"""State up to this format has names joined as they are, without marks for what parts them."""
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):

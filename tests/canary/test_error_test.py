@@ -35,8 +35,6 @@ def start(ratio: float = 1.0, floor: float = 0.0) -> ErrorEvidence:
 def test_the_nearest_rates_are_nearer_than_all_others_on_the_line(
     canary: float, baseline: float, n_c: int, n_b: int, ratio: float, difference: float
 ) -> None:
-    if n_c + n_b == 0:
-        return
     each = [np.array([float(x)]) for x in (canary, baseline, n_c, n_b, ratio, difference)]
     _, t = nearest_on_line(*each)
     least, most = max(0.0, -difference / ratio), min(1.0, (1 - difference) / ratio)
@@ -166,6 +164,22 @@ def test_an_arm_without_requests_says_nothing() -> None:
     more = evidence.add(block(0, 0, 500, 90)).add(block(0, 0, 500, 0))
     assert more.log_e_worse()[0] <= 1e-9
     assert np.isfinite(more.columns()).all()
+
+
+@pytest.mark.parametrize("floor", [1.0, 5.0])
+def test_a_floor_that_no_rates_can_be_beyond_is_kept_by_all(floor: float) -> None:
+    """100 percentage points. No warning either: pytest would fail."""
+    evidence = start(floor=floor)
+    for _ in range(20):
+        evidence = evidence.add(block(100.0, 50.0, 100.0, 0.0))
+    assert evidence.log_e_worse()[0] <= 0
+    assert evidence.log_e_within()[0] > 3
+
+
+def test_rows_without_any_request_say_nothing_and_warn_of_nothing() -> None:
+    for evidence in (start(), start(1.25, 0.02)):
+        nothing = evidence.add(block(0.0, 0.0, 0.0, 0.0)).all_at_once(np.array([True]))
+        assert (nothing.log_e_worse()[0], nothing.log_e_within()[0]) == (0.0, 0.0)
 
 
 def test_columns_bring_the_state_back_and_spoilt_ones_are_refused() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from stream.agents import owner
+from stream.agents.windows import Windows
 from stream.cli import main
 from stream.kafka.state import StateStore
 from stream.kafka.transport import Consumer
@@ -40,6 +42,21 @@ def _kill_at(owner: Any, name: str, number: int, *, after: bool, first: str | No
     setattr(owner, name, patched)
 
 
+def _kill_in_a_gap(number: int) -> None:
+    """Behind the ``number``-th checkpoint that leaves ticks of a gap in event time to be decided. Here few of
+    them make one."""
+    owner.MOST_DUE = 20
+    checkpoint, left = Windows._checkpoint, [number]
+
+    async def patched(self: Windows, one: owner.Owner) -> None:
+        await checkpoint(self, one)
+        left[0] -= one.keeper.has_rest
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Windows._checkpoint = patched  # type: ignore[method-assign]
+
+
 POINTS: dict[str, Callable[[int], None]] = {
     "while it fences": lambda n: _kill_at(StateStore, "_restore", n, after=False),
     "while it restores": lambda n: _kill_at(AIOKafkaConsumer, "getmany", n, after=True),
@@ -48,6 +65,7 @@ POINTS: dict[str, Callable[[int], None]] = {
     ),
     "after a transaction": lambda n: _kill_at(AIOKafkaProducer, "commit_transaction", n, after=True),
     "before a chunk's commit": lambda n: _kill_at(Consumer, "commit_offset", n, after=False),
+    "in the middle of a gap": _kill_in_a_gap,
     "after a chunk's commit": lambda n: _kill_at(Consumer, "commit_offset", n, after=True),
 }
 """Point → what makes the worker end there."""

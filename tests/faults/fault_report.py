@@ -37,6 +37,9 @@ replay's: {differences}.
 {machine}. Apache Kafka {kafka} on the same machine, Python {python}, faust-streaming {faust}, aiokafka
 {aiokafka}, Burngate {burngate}.
 
+The upgrade has an app of its own, in which workers of the version before read the first part of a
+shorter stream. That version decides by its own rules, so counts alone are compared: those of every budget.
+
 `make test` lets every kind of fault strike once, and has tests of their own for what changes the
 expectation:
 

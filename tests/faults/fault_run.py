@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from against_replay import replayed
+from against_replay import Records, replayed
 from fault_kinds import Fault
 from fleet import Fleet
 from recorded_stream import Stream, objectives
 from steady_feed import SteadyFeed
-from verdict import Toll, differences, published, tolls, totals_of
+from verdict import Toll, Totals, differences, published, tolls, totals_of
 from workers import WorkerProcess
 
 from stream.kafka.local import LocalBroker
@@ -81,24 +81,31 @@ class FaultRun:
         expected, last = await asyncio.to_thread(replayed, self.slos, self.stream.lines, self.directory)
         async with Admin([self.broker.bootstrap]) as admin:
             await admin.ensure(self.topics)
-        for slot in (0, 1):
-            self.fleet.start(slot)
+        self.begin()
         try:
             await self._live()
-            found = await self._with_supervisor(
-                published(self.broker.bootstrap, f"{self.app}-", expected, last, _END_LIMIT_S)
-            )
+            totals, wrong = await self._with_supervisor(self.compared(expected, last))
             await asyncio.to_thread(self.fleet.stop)
         finally:
             self.fleet.kill()
         return Outcome(
-            tolls(self.struck, totals_of(expected["slo-budgets"]), found.totals),
-            differences(expected, found),
+            tolls(self.struck, totals_of(expected["slo-budgets"]), totals),
+            wrong,
             time.monotonic() - started_s,
             len(self.stream.lines),
             self.feed.aborted,
             len(self.fleet.ended),
         )
+
+    def begin(self) -> None:
+        """Start the first workers."""
+        for slot in (0, 1):
+            self.fleet.start(slot)
+
+    async def compared(self, expected: Records, last: str) -> tuple[Totals, list[str]]:
+        """The totals that were published, and what is not as replay has it."""
+        found = await published(self.broker.bootstrap, f"{self.app}-", expected, last, _END_LIMIT_S)
+        return found.totals, differences(expected, found)
 
     async def _live(self) -> None:
         feeding = asyncio.create_task(self.feed.run())

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the suite's own helpers are
@@ -22,8 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # and the measuring programs
 from fault_kinds import Fault, kinds
 from fault_report import markdown, table
 from fault_run import FaultRun, Outcome
+from older_version import unpacked
 from recorded_stream import recorded
 from rich.console import Console
+from upgrade import NAME, UpgradeRun
 
 from benchmarks.options import Parser, at_least
 from stream.kafka.local import LocalBroker
@@ -31,6 +34,7 @@ from stream.kafka.local import LocalBroker
 LONG_STOP_S = 60.0
 RATE = 4_000.0
 GAPS = 60
+UPGRADE_EVENTS, UPGRADE_RATE, UPGRADE_GAPS = 100_000, 2_000.0, 6
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
@@ -57,7 +61,7 @@ def main() -> None:
     chosen = options.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     known = [fault for fault in kinds(LONG_STOP_S) if chosen.only in fault.name]
-    if not known:
+    if not known and chosen.only not in NAME:
         options.error(f"no kind of fault has {chosen.only!r} in its name")
     faults = drawn(known, chosen.faults, random.Random(chosen.seed))
     console = Console()
@@ -85,11 +89,44 @@ async def _run(console: Console, directory: Path, faults: list[Fault], chosen: a
 
     say(f"recording {chosen.events:,} events")
     stream = recorded(chosen.seed, chosen.events, chosen.rate, GAPS)
+    outcomes = []
     with LocalBroker() as broker:
-        run = FaultRun(
-            broker, "faults", stream, chosen.rate, faults, chosen.seed, directory, say, chosen.at_once
-        )
-        return await run.run()
+        if faults:
+            run = FaultRun(
+                broker, "faults", stream, chosen.rate, faults, chosen.seed, directory, say, chosen.at_once
+            )
+            outcomes.append(await run.run())
+        if chosen.only in NAME:
+            outcomes += await _upgrade(broker, directory, chosen.seed, say)
+    return _together(outcomes)
+
+
+async def _upgrade(
+    broker: LocalBroker, directory: Path, seed: int, say: Callable[[str], None]
+) -> list[Outcome]:
+    """An app of its own, for the version before decides by its own rules."""
+    place = directory / "upgrade"
+    place.mkdir()
+    older = await asyncio.to_thread(unpacked, place / "older")
+    if older is None:
+        say(f"without the repository's history there is no {NAME}")
+        return []
+    say(f"recording {UPGRADE_EVENTS:,} events for another app")
+    stream = recorded(seed, UPGRADE_EVENTS, UPGRADE_RATE, UPGRADE_GAPS)
+    faults = [UpgradeRun.fault()]
+    run = UpgradeRun(older, broker, "upgrade", stream, UPGRADE_RATE, faults, seed, place, say)
+    return [await run.run()]
+
+
+def _together(outcomes: list[Outcome]) -> Outcome:
+    return Outcome(
+        {name: toll for one in outcomes for name, toll in one.tolls.items()},
+        [line for one in outcomes for line in one.differences],
+        sum(one.seconds for one in outcomes),
+        sum(one.events for one in outcomes),
+        sum(one.aborted for one in outcomes),
+        sum(one.restarts for one in outcomes),
+    )
 
 
 if __name__ == "__main__":

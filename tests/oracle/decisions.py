@@ -13,6 +13,7 @@ from functools import cached_property
 
 from .clock import HOUR_MS, PANE_MS, calendar_period, down, nominal_ms, pane_end, window_start
 from .events import MILLIONTHS, Event
+from .names import service_key
 from .objectives import Objective, Rule, verdict
 from .versions import Versions
 
@@ -259,7 +260,7 @@ class Service:
 
     @property
     def key(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return service_key(self.namespace, self.name)
 
     def observe(self, event: Event, next_tick: int) -> None:
         """``next_tick`` is the first one that was not decided when the event came."""

@@ -8,6 +8,7 @@ from . import records
 from .clock import MINUTE_MS, PANE_MS, down, pane_end, up, window_start
 from .decisions import Alert, AsOf, Service, Slo, horizon_ms, longest_window_ms
 from .events import Refused, parse_event
+from .names import service_key, slo_key
 from .objectives import parse_objectives
 from .records import TOPICS, Record
 from .versions import parse_deploys
@@ -112,7 +113,10 @@ class _Run:
             for state in states:
                 self._rollback(service, state)
             service.versions.forget(tick)
-            if tick % MINUTE_MS == 0:
+        if tick % MINUTE_MS == 0:
+            for service in sorted(
+                self.services.values(), key=lambda s: service_key(s.namespace, s.name, True)
+            ):
                 self.output["latency-percentiles"] += records.percentiles(service, tick)
         self._budgets(tick)
 
@@ -162,7 +166,7 @@ class _Run:
         """At whole minutes at which the time window holds a counted event, or held one a minute before."""
         if tick % MINUTE_MS:
             return
-        for slo in sorted(self.slos, key=lambda slo: f"{slo.objective.namespace}/{slo.objective.name}"):
+        for slo in sorted(self.slos, key=lambda slo: slo_key(slo.objective.namespace, slo.objective.name)):
             state = AsOf(slo, tick)
             slo.held_at[tick] = state.budgeted.n > 0
             if slo.held_at[tick] or slo.held_at.get(tick - MINUTE_MS, False):

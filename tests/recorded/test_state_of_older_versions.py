@@ -140,7 +140,7 @@ def test_everything_is_taken_over(partition: int) -> None:
         one = json.loads(value)
         announced[one["id"]] = one
     assert {str(one["id"]): one for one in shard.evaluator.announced.values()} == announced
-    row_of = {o.identity: row for row, o in enumerate(shard.catalog.objectives)}
+    row_of = {f"{o.namespace}/{o.name}": row for row, o in enumerate(shard.catalog.objectives)}
     for place, value in of_kind(part, "row"):
         row, record = row_of[place[0]], decode(RowRecord, value)
         assert (row in shard.evaluator.below_rollback) == record.below_rollback

@@ -65,6 +65,16 @@ def test_counts_weights_and_extremes_are_exact(parts: list[Rows]) -> None:
         assert merged.averages()[i] == pytest.approx(total / sum(w for _, w in mine), rel=1e-9, abs=1e-300)
 
 
+def test_values_around_the_largest_number_there_is_have_a_mean_and_quantiles() -> None:
+    """Their sum has none. No warning either: pytest would fail."""
+    largest = float(np.finfo(np.float64).max)
+    rows = [(0, largest / 400 * share, weight) for share in range(1, 401) for weight in (1.0, 1e6)]
+    merged = DigestSet.merge([build(rows), build([(key, value / 2, weight) for key, value, weight in rows])])
+    assert 0 < merged.averages()[0] <= largest
+    found = merged.quantiles([0.5, 0.999])[0]
+    assert largest / 4 < found[0] < found[1] <= largest
+
+
 @given(KEYED)
 def test_quantiles_ascend_and_stay_within_the_extremes(rows: Rows) -> None:
     digests = build(rows)

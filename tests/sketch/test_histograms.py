@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -21,7 +22,8 @@ from stream.sketch.buckets import (
     shift_of_ratio,
     upper_edges,
 )
-from stream.sketch.histogram import MOST_SQUARES, ONE
+from stream.sketch.histogram import ONE
+from stream.sketch.whole import times
 
 VALUES = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, 2.0, 1024.0, 5e-324, 1e300]), st.floats(0, 1e9), st.integers(0, 3000)
@@ -38,9 +40,9 @@ def build(rows: Rows) -> HistogramSet:
     )
 
 
-def columns(histograms: HistogramSet) -> list[tuple[str, bytes]]:
+def columns(histograms: HistogramSet) -> list[tuple[str, list[int]]]:
     held = [getattr(histograms, name) for name in HistogramSet.__slots__]  # type: ignore[attr-defined]
-    return [(str(column.dtype), column.tobytes()) for column in held]
+    return [(str(column.dtype), column.tolist()) for column in held]
 
 
 @given(st.floats(2.0**-20, 2.0**39, exclude_min=True))
@@ -105,9 +107,53 @@ def test_equal_weights_take_the_short_way_to_the_same_histograms() -> None:
     assert columns(HistogramSet.merge(halves)) == columns(plain)
 
 
-def test_squares_stop_at_their_bound() -> None:
-    full = HistogramSet(*(np.array([x]) for x in (1, 5, MOST_SQUARES)), *map(np.array, ([0, 1], [3], [9])))
-    assert HistogramSet.merge([full, full]).squares.tolist() == [MOST_SQUARES]
+def heavy(exponents: Sequence[int]) -> list[HistogramSet]:
+    """One for each, with so many times 2 to its power as many requests that stand for a million each."""
+    million = 10**6 * ONE
+    made = []
+    for i, exponent in enumerate(exponents):
+        n = 1 << exponent
+        one = HistogramSet.from_values(
+            np.array([1, 1, 7]), np.array([3.0, 40.0 + i, 9.0]), np.full(3, million)
+        )
+        made.append(
+            HistogramSet(
+                one.keys,
+                one.count * n,
+                times(one.squares, n),
+                one.offsets,
+                one.buckets,
+                times(one.weights, n),
+            )
+        )
+    return made
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.randoms())
+def test_sums_beyond_64_bits_are_exact_and_can_be_taken_back(exponents: list[int], random: object) -> None:
+    parts = heavy(exponents)
+    total = sum(1 << exponent for exponent in exponents)
+    shuffled = list(parts)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    merged = HistogramSet.merge(shuffled)
+    assert merged.count.tolist() == [2 * total, total]
+    assert merged.totals().tolist() == [2 * total * 10**12, total * 10**12]
+    assert merged.squares.tolist() == [2 * total * 16 * 10**12, total * 16 * 10**12]
+    assert columns(merged) == columns(HistogramSet.merge(parts))
+    assert columns(histograms_from_bytes(histograms_to_bytes(merged))) == columns(merged)
+    assert merged.effective_sizes().tolist() == pytest.approx([2 * total, total], rel=1e-12)
+    assert merged.quantiles(0.25)[0] == pytest.approx(3.0, rel=0.006)
+    left = merged.minus(parts[0])
+    assert columns(left) == columns(HistogramSet.merge(parts[1:]))
+    assert left.squares.dtype == left.weights.dtype == np.int64 or total >= 1 << 17
+
+
+def test_a_light_histogram_beside_a_heavy_one_keeps_its_quantiles() -> None:
+    light = HistogramSet.from_values(np.full(4, 9), np.array([1.0, 2.0, 3.0, 4.0]))
+    merged = HistogramSet.merge([*heavy([40, 45]), light])
+    for p in (0.25, 0.5, 0.75, 1.0):
+        assert merged.quantiles(p)[-1] == light.quantiles(p)[0]
+    assert merged.totals()[-1] == 4 * ONE
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.floats(0.001, 1))
