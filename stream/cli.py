@@ -6,6 +6,7 @@ Exit codes: 0, 1 bad configuration, 2 usage or unreadable input, 3 no progress, 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from stream.interrupts import raise_again
 from stream.setting_sources import LOAD_NAMES, REPLAY_NAMES, Row, explain, load_part
 from stream.setting_sources import load as load_settings
 from stream.setting_values import SettingsError
+from stream.words import printable, printable_lines
 
 _LEAST_FOR_A_TABLE = 60
 _LEAST_WITH_HELP = 80
@@ -75,9 +77,8 @@ def _burngate(
 
 
 def _print_json(value: object) -> None:
-    import orjson
-
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    # What is escaped in its strings means the same; orjson would refuse what is no text.
+    typer.echo(printable_lines(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def _worker(options: dict[str, Any]) -> int:
@@ -149,8 +150,9 @@ def validate(
         list[Path], typer.Argument(metavar="PATH…", help="SLO files or directories.", show_default=False)
     ],
     report_format: FormatOption = Format.text,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for warnings too.")] = False,
 ) -> int:
-    """Check SLO files and list every problem with its place."""
+    """Check SLO files and list every problem, and what is most likely not meant, with its place."""
     from stream.config import MissingPathsError, check_paths, render_json, render_missing, render_text
 
     try:
@@ -162,8 +164,8 @@ def validate(
     if report_format is Format.json:
         _print_json(render_json(report))
     else:
-        typer.echo(render_text(report))
-    return 1 if report.problems else 0
+        typer.echo(printable_lines(render_text(report)))
+    return 1 if report.problems or (strict and report.warnings) else 0
 
 
 @app.command()
@@ -269,13 +271,20 @@ def _show_settings(rows: Sequence[Row]) -> None:
     console = Console(width=None if fits else 200, markup=False, highlight=False)
     if console.width < _LEAST_FOR_A_TABLE:
         for row in rows:
-            console.print(f"{row.setting.option or row.setting.variable} = {row.value} ({row.source})")
+            console.print(
+                printable(f"{row.setting.option or row.setting.variable} = {row.value} ({row.source})")
+            )
         return
     columns = [Column("Setting", no_wrap=True), Column("Value", overflow="fold"), Column("Source")]
     with_help = console.width >= _LEAST_WITH_HELP
     table = Table(*columns, *(["What it does"] if with_help else []), box=box.SIMPLE)
     for row in rows:
-        cells = [row.setting.option or row.setting.variable, row.value, row.source, row.setting.help]
+        cells = [
+            row.setting.option or row.setting.variable,
+            printable(row.value),
+            row.source,
+            row.setting.help,
+        ]
         table.add_row(*cells[: len(table.columns)])
     console.print(table)
 

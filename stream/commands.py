@@ -18,6 +18,7 @@ import typer.core
 from stream.errors import UserError
 from stream.interrupts import INTERRUPTED, end_at_once
 from stream.settings import definitions
+from stream.words import printable_lines
 
 
 class Commands(typer.core.TyperGroup):
@@ -30,8 +31,10 @@ class Commands(typer.core.TyperGroup):
                 status = super().invoke(ctx)
             except UserError as error:
                 status, fault = error.exit_code, str(error)
-            except typer.BadParameter as error:
-                error.message = _plain(error.message)
+            except Exception as error:
+                usage: Any = error
+                if hasattr(usage, "format_message"):  # a fault of usage, of whichever click typer brings
+                    usage.message = printable_lines(_plain(str(usage.message)))
                 raise
             sys.stdout.flush()
         except KeyboardInterrupt:
@@ -84,7 +87,7 @@ def _open_what_is_closed() -> None:
 
 
 def say(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(printable_lines(line), err=True)
 
 
 def with_settings(command: Callable[..., int], only: Sequence[str] | None = None) -> Callable[..., int]:

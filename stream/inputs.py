@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stream.errors import UsageError
 from stream.wire.deadletter import Whole
 from stream.wire.event import MAX_RECORD_BYTES
+from stream.words import printable
 
 STDIN = "-"
 BLOCK_BYTES = 2 * 1024 * 1024
@@ -56,7 +57,7 @@ def check_inputs(paths: Sequence[str]) -> None:
 
     Opens nothing: a pipe can be opened only once. That a compressed file was cut short shows at its end.
     """
-    faults = [f"{path}: {fault}" for path in paths if (fault := _fault(path))]
+    faults = [f"{printable(path)}: {fault}" for path in paths if (fault := _fault(path))]
     if paths.count(STDIN) > 1:
         faults.append(f"{STDIN}: stdin can be read only once")
     if faults:
@@ -85,11 +86,11 @@ def blocks(
                     yield Block(path, lines, np.array(numbers, np.int64), bytes_read, bytes_total, wholes)
                 bytes_before += stored.bytes_read
         except EOFError:
-            raise UsageError(f"{path}: {_CUT_SHORT}") from None
+            raise UsageError(f"{printable(path)}: {_CUT_SHORT}") from None
         except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as fault:
-            raise UsageError(f"{path}: the compressed file is damaged: {fault}") from None
+            raise UsageError(f"{printable(path)}: the compressed file is damaged: {fault}") from None
         except OSError as fault:
-            raise UsageError(f"{path}: {fault.strerror or fault}") from None
+            raise UsageError(f"{printable(path)}: {fault.strerror or fault}") from None
 
 
 def _fault(path: str) -> str | None:

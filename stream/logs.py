@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Literal
 
 import orjson
 
 from stream.errors import UserError
+from stream.words import printable, printable_lines
 
 _QUIET = {
     "aiokafka": logging.ERROR,
@@ -31,6 +33,8 @@ _CRASHED = "Crashed reason="
 _LOOP_CLOSED = "Event loop is closed"
 """After a crash mode stops the consumer's thread, which may have ended by itself by then."""
 _LIBRARIES = ("aiokafka", "faust", "mode", "asyncio")
+FIELDS = ("topic", "partition", "namespace", "service", "slo", "severity", "error")
+"""What a line is about, where its caller says so (``extra=``): fields of the JSON."""
 _REPEAT_S = 60.0
 _MOST_KINDS = 1_000
 
@@ -101,10 +105,15 @@ class _Repeats(logging.Filter):
 class _Formatter(logging.Formatter):
     """Keeps the traceback of our own faults, and shows only the text of the user's."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy(record)
+        shown.msg, shown.args = _message(record), ()
+        return super().format(shown)
+
     def formatException(self, ei: object) -> str:  # noqa: N802 — the name is logging's
         if isinstance(ei, tuple) and isinstance(ei[1], UserError | None):
             return ""
-        return super().formatException(ei)  # type: ignore[arg-type]
+        return printable_lines(super().formatException(ei))  # type: ignore[arg-type]
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
@@ -112,15 +121,39 @@ class _Formatter(logging.Formatter):
 
 class _Json(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, int | str] = {
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
+        for name in FIELDS:
+            if (value := getattr(record, name, None)) is not None:
+                line[name] = value if isinstance(value, int) else printable(value)
         if record.exc_info and (text := self.formatException(record.exc_info)):
             line["traceback"] = text
         return orjson.dumps(line).decode()
+
+
+class _Outside:
+    """An argument of a log line that may be somebody else's text: it stays within its line."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return printable(self._value)
+
+    def __repr__(self) -> str:
+        return printable(repr(self._value))
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What the line says. The lines of a user's fault stay lines; nothing else can begin a new one."""
+    args = record.args
+    if isinstance(args, tuple):
+        args = tuple(one if isinstance(one, int | float | UserError) else _Outside(one) for one in args)
+    return printable_lines(str(record.msg) % args if args else str(record.msg))
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class Feed:
         self.events += len(frame)
         kept = self._without_too_late(frame, watermark_ms)
         counted, _ = tally(kept, self._lexicon.judge)
-        self.unmatched += self._lexicon.judge.strange(kept)
+        self.unmatched += self._lexicon.judge.strange(kept).total()
         self.strangers.update(dict.fromkeys(self._lexicon.judge.strangers))
         judge = self._lexicon.cohort_judge
         compared = None if judge is None else cohorts(kept, judge)[0]

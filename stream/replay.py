@@ -30,7 +30,10 @@ from stream.wire.frame import Frame
 from stream.wire.notice import read_change, read_deploy
 from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
-from stream.words import counted
+from stream.words import counted, printable, printable_lines
+
+MAX_SILENT = 5
+"""SLOs that are named because they counted nothing."""
 
 Progress = Callable[[Block], None]
 
@@ -45,6 +48,8 @@ class Summary:
     unmatched: int = 0
     strangers: list[str] = field(default_factory=list)
     """The first services, as ``namespace/service``, of events that belong to no SLO."""
+    silent: list[str] = field(default_factory=list)
+    """SLOs, as ``namespace/name``, that counted no event."""
     records: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -53,10 +58,14 @@ class Summary:
         written = ", ".join(f"{self.records[topic]:,} {topic}" for topic in TOPICS)
         late = f"{self.late:,} late, {self.too_late:,} too late and dropped"
         if self.unmatched:
-            named = ", ".join(self.strangers[:MAX_STRANGERS])
+            named = ", ".join(map(printable, self.strangers[:MAX_STRANGERS]))
             belong = "belongs" if self.unmatched == 1 else "belong"
             late += f"\n{counted(self.unmatched, 'event')} {belong} to no SLO: {named}"
             late += ", …" if len(self.strangers) >= MAX_STRANGERS else ""
+        if self.silent:
+            named = ", ".join(map(printable, self.silent[:MAX_SILENT]))
+            late += f"\n{counted(len(self.silent), 'SLO')} counted no event: {named}"
+            late += ", …" if len(self.silent) > MAX_SILENT else ""
         return (
             f"replayed {counted(self.events, 'event')} in {self.seconds:.1f} s "
             f"({rate:,.0f} events/s); {late}\n"
@@ -92,7 +101,7 @@ def run(
             allowed_lateness=allowed_lateness,
             max_series=max_series,
         )
-    print(summary, file=sys.stderr)  # noqa: T201 — the summary is what the command says
+    print(printable_lines(summary), file=sys.stderr)  # noqa: T201 — the summary is what the command says
     return 0
 
 
@@ -128,6 +137,11 @@ def replay(
             _write(files, signal, summary)
     summary.events = feed.events
     summary.unmatched, summary.strangers = feed.unmatched, ["/".join(name) for name in feed.strangers]
+    summary.silent = [
+        f"{objective.namespace}/{objective.name}"
+        for objective, has_counted in zip(rules.objectives, feed.shard.ledger.has_counted, strict=True)
+        if not has_counted
+    ]
     summary.late, summary.too_late = feed.shard.ledger.late.late, feed.shard.ledger.late.too_late
     summary.seconds = time.perf_counter() - started
     return summary
@@ -137,7 +151,9 @@ def _check_not_overwritten(inputs: Sequence[str], output: Path) -> None:
     outputs = {(output / f"{topic}.ndjson").resolve() for topic in TOPICS}
     lost = [name for name in inputs if name != "-" and Path(name).resolve() in outputs]
     if lost:
-        raise UsageError("\n".join(f"{name}: the output would replace this input" for name in lost))
+        raise UsageError(
+            "\n".join(f"{printable(name)}: the output would replace this input" for name in lost)
+        )
 
 
 def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:
@@ -191,14 +207,14 @@ def _outputs(directory: Path) -> Iterator[dict[str, BinaryIO]]:
         directory.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".burngate-", dir=directory))
     except OSError as error:
-        raise UsageError(f"{directory}: cannot write there: {error.strerror}") from None
+        raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
     try:
         with ExitStack() as stack:
             yield {topic: stack.enter_context((scratch / f"{topic}.ndjson").open("wb")) for topic in TOPICS}
         for topic in TOPICS:
             os.replace(scratch / f"{topic}.ndjson", directory / f"{topic}.ndjson")
     except OSError as error:
-        raise UsageError(f"{directory}: cannot write there: {error.strerror}") from None
+        raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

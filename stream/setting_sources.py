@@ -17,8 +17,9 @@ from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from stream.setting_values import SettingsError
+from stream.setting_values import SettingsError, is_pair, is_web_address
 from stream.settings import OTHER_VARIABLES, PREFIX, FromEnvironment, Setting, Settings, definitions, shown
+from stream.words import printable
 
 # What Kubernetes adds to the environment for a Service whose name begins like our variables.
 _SERVICE_LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP)(_[A-Z]+)?)")
@@ -39,7 +40,8 @@ def load(options: Mapping[str, Any]) -> Settings:
 
 LOAD_NAMES = (
     "brokers", "topic_prefix", "partitions", "connect_timeout", "security_protocol", "sasl_mechanism",
-    "sasl_username", "sasl_password", "ssl_cafile", "ssl_certfile", "ssl_keyfile",
+    "sasl_username", "sasl_password", "oauth_token_url", "oauth_client_id", "oauth_client_secret",
+    "oauth_scope", "oauth_extensions", "ssl_cafile", "ssl_certfile", "ssl_keyfile",
 )  # fmt: skip
 """The settings that ``burngate load`` shares with the worker."""
 REPLAY_NAMES = ("allowed_lateness", "max_series")
@@ -170,20 +172,48 @@ def _unknown_variables() -> Iterator[str]:
         # Without what all have in common, which would make any two names look alike.
         rest = name.removeprefix(PREFIX)
         close = difflib.get_close_matches(rest, [one.removeprefix(PREFIX) for one in known], n=1)
-        yield f"{name}: there is no such setting" + (f" (did you mean {PREFIX}{close[0]}?)" if close else "")
+        yield f"{printable(name)}: there is no such setting" + (
+            f" (did you mean {PREFIX}{close[0]}?)" if close else ""
+        )
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """Settings that mean nothing without, or beside, each other."""
-    sasl = settings.security_protocol.startswith("SASL_")
-    for name, value in (("USERNAME", settings.sasl_username), ("PASSWORD", settings.sasl_password)):
-        if sasl and value is None:
-            yield f"{PREFIX}SASL_{name} is missing: {settings.security_protocol} logs in with it"
-        if not sasl and value is not None:
-            yield f"{PREFIX}SASL_{name} needs --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+    yield from _contradictory_logins(settings)
     if not settings.security_protocol.endswith("SSL"):
         for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
             if getattr(settings, name) is not None:
                 yield f"--{name.replace('_', '-')} needs --security-protocol SSL or SASL_SSL"
     if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
         yield "--ssl-keyfile needs --ssl-certfile"
+
+
+def _contradictory_logins(settings: Settings) -> Iterator[str]:
+    sasl = settings.security_protocol.startswith("SASL_")
+    oauth = settings.sasl_mechanism == "OAUTHBEARER"
+    for name, value in (("USERNAME", settings.sasl_username), ("PASSWORD", settings.sasl_password)):
+        if sasl and not oauth and value is None:
+            yield f"{PREFIX}SASL_{name} is missing: {settings.security_protocol} logs in with it"
+        if not sasl and value is not None:
+            yield f"{PREFIX}SASL_{name} needs --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+        if sasl and oauth and value is not None:
+            yield f"{PREFIX}SASL_{name} means nothing with OAUTHBEARER"
+    if oauth and not sasl:
+        yield "--sasl-mechanism OAUTHBEARER needs --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+    if oauth:
+        yield from _faulty_oauth(settings)
+
+
+def _faulty_oauth(settings: Settings) -> Iterator[str]:
+    for name in ("oauth_token_url", "oauth_client_id", "oauth_client_secret"):
+        if getattr(settings, name) is None:
+            yield f"{PREFIX}{name.upper()} is missing: OAUTHBEARER logs in with it"
+    url = settings.oauth_token_url
+    if url is not None and not is_web_address(url):
+        yield (
+            f"{PREFIX}OAUTH_TOKEN_URL: {url!r}: an address such as https://login.example.com/oauth2/token "
+            "is expected"
+        )
+    for extension in settings.oauth_extensions:
+        if not is_pair(extension):
+            yield f"{PREFIX}OAUTH_EXTENSIONS: NAME=VALUE is expected, found {extension!r}"

@@ -13,10 +13,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 from pydantic_settings import NoDecode
 
 from stream.errors import UserError
+from stream.words import printable
 
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]*")
 _BROKER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):(?P<port>[0-9]{1,5})")
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s#]*)?")
 
 
 class SettingsError(UserError):
@@ -82,6 +85,16 @@ def parse_brokers(text: str, name: str = "--brokers") -> tuple[str, ...]:
     return tuple(brokers)
 
 
+def is_web_address(value: str) -> bool:
+    return _WEB_ADDRESS.fullmatch(value) is not None
+
+
+def is_pair(value: str) -> bool:
+    """Whether it is ``NAME=VALUE``, as logins by OAuth have them."""
+    name, separator, rest = value.partition("=")
+    return name.isascii() and name.isalpha() and name != "auth" and bool(separator) and rest.isprintable()
+
+
 def _kafka_name(value: str) -> str:
     if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
         raise ValueError("only letters, digits, '.', '_' and '-' can be in Kafka's names")
@@ -98,12 +111,13 @@ def upper(value: object) -> object:
 
 def _readable(path: Path) -> Path:
     if not os.access(path, os.R_OK) or path.is_dir():
-        raise ValueError(f"cannot read the file {path}")
+        raise ValueError(f"cannot read the file {printable(path)}")
     return path
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(shown_duration)]
 KafkaName = Annotated[str, AfterValidator(_kafka_name)]
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Brokers = Annotated[
     tuple[Annotated[str, AfterValidator(_broker)], ...],

@@ -20,6 +20,7 @@ from stream.setting_values import (
     KafkaName,
     Paths,
     ReadableFile,
+    Texts,
     between,
     lower,
     shown_duration,
@@ -131,15 +132,37 @@ class Settings(FromEnvironment):
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(upper)
     ] = Field("PLAINTEXT", description="How to talk to the brokers.")
-    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(upper)] = (
-        Field("PLAIN", description="How to log in, with a SASL protocol.")
-    )
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], BeforeValidator(upper)
+    ] = Field("PLAIN", description="How to log in, with a SASL protocol.")
     sasl_username: str | None = Field(
         None, description="The user to log in as.", json_schema_extra={"metavar": "NAME"}
     )
     sasl_password: SecretStr | None = Field(
         None,
         description="The user's password. Only in the environment: a command line can be read by others.",
+    )
+    oauth_token_url: str | None = Field(
+        None,
+        description="With OAUTHBEARER: where the OpenID provider gives out tokens.",
+        json_schema_extra={"metavar": "URL"},
+    )
+    oauth_client_id: str | None = Field(
+        None, description="With OAUTHBEARER: the client's name.", json_schema_extra={"metavar": "NAME"}
+    )
+    oauth_client_secret: SecretStr | None = Field(
+        None, description="With OAUTHBEARER: the client's secret. Only in the environment."
+    )
+    oauth_scope: str | None = Field(
+        None,
+        description="With OAUTHBEARER: what the token is asked to be good for.",
+        json_schema_extra={"metavar": "SCOPE"},
+    )
+    oauth_extensions: Texts = Field(
+        (),
+        description="With OAUTHBEARER: what brokers want to know beside the token, such as "
+        "`logicalCluster=lkc-1,identityPoolId=pool-1`.",
+        json_schema_extra={"metavar": "NAME=VALUE"},
     )
     ssl_cafile: ReadableFile | None = Field(
         None,

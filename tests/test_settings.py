@@ -207,6 +207,42 @@ def test_settings_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     assert "cannot read the file" in problems(security_protocol="SSL", ssl_cafile=str(tmp_path))[0]
 
 
+def test_a_login_with_oauth_needs_its_own_settings_and_no_others() -> None:
+    oauth = {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "oauthbearer",
+        "oauth_token_url": "https://login.example.com/oauth2/token?tenant=1",
+        "oauth_client_id": "me",
+        "oauth_client_secret": "geheim",
+        "oauth_extensions": "logicalCluster=lkc-1, identityPoolId=pool=1",
+    }
+    settings = load({**NEEDED, **oauth})
+    assert settings.oauth_extensions == ("logicalCluster=lkc-1", "identityPoolId=pool=1")
+    assert "geheim" not in repr(settings)
+    assert problems(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_username="me") == [
+        "BURNGATE_SASL_USERNAME means nothing with OAUTHBEARER",
+        "BURNGATE_OAUTH_TOKEN_URL is missing: OAUTHBEARER logs in with it",
+        "BURNGATE_OAUTH_CLIENT_ID is missing: OAUTHBEARER logs in with it",
+        "BURNGATE_OAUTH_CLIENT_SECRET is missing: OAUTHBEARER logs in with it",
+    ]
+    assert problems(**(oauth | {"security_protocol": "SSL"})) == [
+        "--sasl-mechanism OAUTHBEARER needs --security-protocol SASL_SSL (or SASL_PLAINTEXT)"
+    ]
+    for url in (
+        "login.example.com",
+        "ftp://a/b",
+        "https://",
+        "https://me:it@a/b",
+        "https://a/b#c",
+        "file:///etc",
+    ):
+        (problem,) = problems(**(oauth | {"oauth_token_url": url}))
+        assert "an address such as https://" in problem
+    for extension in ("a", "=b", "1=b", "auth=b", "a=\x01"):
+        (problem,) = problems(**(oauth | {"oauth_extensions": extension}))
+        assert "NAME=VALUE is expected" in problem
+
+
 def test_a_password_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BURNGATE_SASL_PASSWORD", "geheim")
     rows, found = explain({})

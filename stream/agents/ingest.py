@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from stream.agents.beginning import Beginnings, Noted, Remember
 from stream.agents.evidence import Stamps
 from stream.agents.rules import Rules
+from stream.agents.tidings import BadRecords, Strangers
 from stream.agents.watchdog import Turns, Work
 from stream.errors import StalledError
 from stream.kafka.batches import RecordBatch
@@ -31,6 +32,7 @@ from stream.model.stats import Stats
 from stream.slo.intake import Intake, Refused, Sending
 from stream.wire.deadletter import dead_letter
 from stream.wire.partial import Report, encode_reports
+from stream.wire.pieces import split
 from stream.wire.signal import Signal, encode, headers
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Ingest:
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
         self.turns = Turns()
+        self._strangers, self._bad_records = Strangers(), BadRecords()
         self.beats = 0
         """How often idleness was looked for, partition by partition."""
 
@@ -187,12 +190,14 @@ class Ingest:
 
     async def _dispatch(self, reader: Reader, sending: Sending) -> None:
         report: bytes | None = None
-        self.stats.unmatched += sending.unmatched
+        self.stats.count_unmatched(sending.unmatched)
+        self._strangers.tell(sending.unmatched, self.rules.ruleset)
         for target in range(self.rules.partitions):
             message = sending.messages.get(target)
             if message is None:
                 message = report = report or encode_reports([sending.report])
-            reader.unacknowledged.append(await self._send(target, message))
+            for piece in split(message, sending.report):
+                reader.unacknowledged.append(await self._send(target, piece))
             self.stats.partials_sent += 1
         reader.unacknowledged = [future for future in reader.unacknowledged if not _settled(future)]
 
@@ -217,6 +222,7 @@ class Ingest:
             )
         )
         self.stats.dead_letters[reject.error] += 1
+        self._bad_records.tell(tp.topic, tp.partition, refused.offset, reject.error, reject.detail)
 
     async def _acknowledged(self, reader: Reader) -> None:
         """Wait until the broker has everything that was sent. Raises SendError if something was lost."""

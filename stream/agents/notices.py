@@ -17,6 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from stream.agents.rules import Rules
+from stream.agents.tidings import BadRecords
 from stream.agents.watchdog import Turns, Work
 from stream.kafka.batches import RecordBatch
 from stream.kafka.failures import StaleGenerationError
@@ -70,6 +71,7 @@ class Notices:
         self.stats = stats
         self.readers: dict[TP, Reader] = {}
         self.turns = {topic: Turns() for topic in (self.deploys, self.changes)}
+        self._bad_records = BadRecords()
         self._strangers: set[tuple[str, str]] = set()
 
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
@@ -163,6 +165,7 @@ class Notices:
         letter = dead_letter(fault.error, fault.detail, source, value, stamp_ms)
         signal = Signal("dead-letters", f"{tp.topic}:{tp.partition}:{offset}", letter)
         self.stats.dead_letters[fault.error] += 1
+        self._bad_records.tell(tp.topic, tp.partition, offset, fault.error, fault.detail)
         return await self.sender.send(
             self.dead_letters, None, signal.key.encode(), encode(signal), headers(signal, self.app)
         )

@@ -18,6 +18,7 @@ from faust.types import TP
 from stream.agents.free_memory import return_free_memory
 from stream.agents.owner import READINGS_EVERY_S, TURN_S, Owner
 from stream.agents.rules import Rules
+from stream.agents.tidings import tell_decisions
 from stream.agents.watchdog import Turns, Work
 from stream.kafka import state
 from stream.kafka.batches import RecordBatch
@@ -348,6 +349,7 @@ class Windows:
         self.stats.checkpoint_seconds.observe(owner.checkpoint_s - started_s)
         self.stats.checkpoint_at_s[tp.partition] = time.time()
         self.stats.signals.update(signal.topic.removeprefix(self.prefix) for signal in due)
+        tell_decisions((signal.topic.removeprefix(self.prefix), signal.value) for signal in due)
         if not self._is_behind(owner) or owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
             owner.read_s = owner.checkpoint_s
             self.stats.readings[tp.partition] = await _aside(lambda: readings(keeper.shard, owner.latencies))

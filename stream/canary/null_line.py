@@ -9,6 +9,7 @@ Floats = NDArray[np.float64]
 
 _MOST_STEPS = 80
 _CLOSE = 1e-13
+_LEAST_RATE = 1e-13
 
 
 def nearest_on_line(
@@ -64,11 +65,12 @@ def _on_any(
     # A row that is found stays as it is: nothing may depend on what else is looked for beside it.
     found = np.zeros(t.shape, np.bool_)
     for _ in range(_MOST_STEPS):
-        u = ratio * t + difference
-        of_t, of_u = t * (1 - t), u * (1 - u)
-        slope = n_baseline * (t - baseline) / of_t + ratio * n_canary * (u - canary) / of_u
+        # On the ends of the line one rate is 0 or 1, where there is no slope.
+        inner, u = _inside(t), _inside(ratio * t + difference)
+        of_t, of_u = inner * (1 - inner), u * (1 - u)
+        slope = n_baseline * (inner - baseline) / of_t + ratio * n_canary * (u - canary) / of_u
         low, high = np.where(slope <= 0, t, low), np.where(slope >= 0, t, high)
-        bend = n_baseline * _bend(t, baseline, of_t) + ratio * ratio * n_canary * _bend(u, canary, of_u)
+        bend = n_baseline * _bend(inner, baseline, of_t) + ratio * ratio * n_canary * _bend(u, canary, of_u)
         step = t - slope / bend
         inside = (step > low) & (step < high)
         following = np.where(found, t, np.where(inside, step, (low + high) / 2))
@@ -77,6 +79,10 @@ def _on_any(
         if found.all():
             break
     return t
+
+
+def _inside(rate: Floats) -> Floats:
+    return np.clip(rate, _LEAST_RATE, 1 - _LEAST_RATE)
 
 
 def _bend(x: Floats, rate: Floats, variance: Floats) -> Floats:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUFFIXES = (".yaml", ".yml")
+_OTHERS = (".json",)
 
 Fingerprint = tuple[tuple[str, tuple[int, ...]], ...]
 """By file: its path, and what tells one content from another."""
@@ -27,7 +28,14 @@ class Found:
     error: OSError | None = None
 
 
-def walk(paths: Sequence[Path]) -> Iterator[Found]:
+def passed_over(paths: Sequence[Path]) -> Iterator[Path]:
+    """JSON files of directories: they could be read, and are not."""
+    named = {os.path.realpath(path) for path in paths}
+    found = (one.path for one in walk(paths, _OTHERS) if one.error is None)
+    return (path for path in found if os.path.realpath(path) not in named)
+
+
+def walk(paths: Sequence[Path], suffixes: Sequence[str] = SUFFIXES) -> Iterator[Found]:
     """What paths stand for, in order. Raises nothing: what vanishes meanwhile, or is out of reach, is found
     with its error."""
     seen: set[str] = set()
@@ -41,7 +49,7 @@ def walk(paths: Sequence[Path]) -> Iterator[Found]:
             seen.add(real)
             try:
                 if current.is_dir():
-                    waiting.extend(reversed(_entries(current)))
+                    waiting.extend(reversed(_entries(current, suffixes)))
                     continue
                 if current is not path and not current.is_file():
                     current.stat()  # says why, for a link that leads nowhere
@@ -69,10 +77,10 @@ def _told_apart(found: Found) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-def _entries(directory: Path) -> list[Path]:
+def _entries(directory: Path, suffixes: Sequence[str]) -> list[Path]:
     """What is read of a directory, by name: its directories and its SLO files."""
     return [
         entry
         for entry in sorted(directory.iterdir())
-        if not entry.name.startswith(".") and (entry.name.endswith(SUFFIXES) or entry.is_dir())
+        if not entry.name.startswith(".") and (entry.name.endswith(tuple(suffixes)) or entry.is_dir())
     ]

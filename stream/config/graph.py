@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence, Set
 from functools import partial
 
 from stream.config.header import NO_METADATA, Link, Links, Metadata, Reading, read_metadata
-from stream.config.section import FaultError, Section, Value, printable, suggest
+from stream.config.section import FaultError, Section, Value, suggest
 from stream.config.values import flag, list_of, name
 from stream.errors import Problem
 from stream.model.graph import MAX_SERVICES, Node, ServiceGraph
+from stream.words import printable
 
 MAX_UNKNOWN = 200
 """Of one file, listed."""

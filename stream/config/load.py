@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.config.files import Found, walk
+from stream.config.files import SUFFIXES, Found, passed_over, walk
 from stream.config.graph import graph_problems
 from stream.config.header import Links, Meaning, Reading
 from stream.config.kinds import read_document
-from stream.config.section import Problems, TooManyProblemsError, Value, printable
-from stream.config.tree import Mark, Unreadable, mark_at, read_documents
+from stream.config.section import Problems, TooManyProblemsError, Value
+from stream.config.tree import Mark, Node, Unreadable, mark_at, read_documents
 from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
+from stream.words import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """The largest file: some ten thousand SLOs."""
@@ -45,6 +46,8 @@ class Report:
     problems: tuple[Problem, ...]
     is_unreadable: bool = False
     """Whether some of the problems are the system's: another attempt may go well."""
+    warnings: tuple[Problem, ...] = ()
+    """What is valid, but most likely not what was meant; sorted by place."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -110,8 +113,16 @@ def check_paths(paths: Sequence[Path]) -> Report:
         where = ", ".join(_shown(path) for path in paths) or "(no path)"
         hint = "every document is empty" if reader.files else "there is no *.yaml or *.yml file"
         reader.problems.append(Problem(where, 1, 1, "", "no SLO found", hint))
-    problems = tuple(sorted(reader.problems))
-    return Report(tuple(reader.files), tuple(reader.located), problems, reader.is_unreadable)
+    for path in passed_over(paths):
+        hint = f"name it *{SUFFIXES[0]}: JSON is YAML"
+        reader.warnings.append(Problem(_shown(path), 1, 1, "", "not read, for its name", hint))
+    return Report(
+        tuple(reader.files),
+        tuple(reader.located),
+        tuple(sorted(reader.problems)),
+        reader.is_unreadable,
+        tuple(sorted(reader.warnings)),
+    )
 
 
 @dataclass(slots=True)
@@ -121,6 +132,7 @@ class _Reader:
     files: list[str] = field(default_factory=list)
     located: list[Located] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     first: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """The place at which each identity was met first."""
     links: list[tuple[str, Links]] = field(default_factory=list)
@@ -144,8 +156,10 @@ class _Reader:
         except TooManyProblemsError:
             pass  # one of them says so
         self.problems.extend(problems.found)
+        self.warnings.extend(problems.warnings)
 
     def _read_text(self, text: str, problems: Problems) -> None:
+        root: Node | Unreadable | None = None
         for root in read_documents(text):
             if isinstance(root, Unreadable):
                 problems.add(root.mark, "", root.message, root.hint)
@@ -161,6 +175,8 @@ class _Reader:
             if reading.meaning is not None and len(problems.found) == before:
                 mark = reading.mark
                 self.located.append(Located(reading.meaning, problems.file, mark.line, mark.column))
+        if root is None:
+            problems.warn(Mark(1, 1), "", "there is no document in this file")
 
     def _check_duplicate(self, reading: Reading, problems: Problems) -> None:
         mark, noun = reading.mark, reading.noun

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stream.config.load import Located, Report
-from stream.config.section import printable
 from stream.config.values import shown_ms
 from stream.errors import Problem
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
 from stream.model.objective import Calendar, Latency, Objective
-from stream.words import counted
+from stream.words import counted, printable
 
 
 def render_text(report: Report) -> str:
-    """One line per problem; without problems one per objective; and a summary. No final newline."""
-    lines = [str(problem) for problem in report.problems] or [_line(found) for found in report.located]
-    return "\n".join([*lines, summary_line(report)])
+    """One line per problem and warning; without problems one per objective; a summary. No final newline."""
+    warnings = [str(replace(one, message=f"warning: {one.message}")) for one in report.warnings]
+    problems = [str(problem) for problem in report.problems]
+    located = [] if problems else [_line(found) for found in report.located]
+    return "\n".join([*problems, *warnings, *located, summary_line(report)])
 
 
 def render_missing(paths: Sequence[Path]) -> dict[str, object]:
@@ -31,6 +33,7 @@ def render_missing(paths: Sequence[Path]) -> dict[str, object]:
 def summary_line(report: Report) -> str:
     """How many problems, SLOs and files: ``2 problems in 1 of 3 files``."""
     files = counted(len(report.files), "file")
+    warned = f", {counted(len(report.warnings), 'warning')}" if report.warnings else ""
     if not report.problems:
         kinds = [counted(len(report.objectives), "SLO")]
         if report.analyses:
@@ -39,20 +42,21 @@ def summary_line(report: Report) -> str:
             kinds.append(counted(len(report.comparisons), "shadow comparison"))
         if report.graphs:
             kinds.append(counted(len(report.graphs), "service graph"))
-        return f"{_listed(kinds)} in {files}, no problem"
+        return f"{_listed(kinds)} in {files}, no problem{warned}"
     problems = counted(len(report.problems), "problem")
     faulty = {problem.file for problem in report.problems}
     if not faulty <= set(report.files):  # it is none of a file that was read, but of a path
-        return f"{problems}; {files} read"
-    return f"{problems} in {len(faulty)} of {files}"
+        return f"{problems}; {files} read{warned}"
+    return f"{problems} in {len(faulty)} of {files}{warned}"
 
 
 def render_json(report: Report) -> dict[str, object]:
-    """``valid``, ``files``, ``problems`` and ``objectives`` (the faultless ones), ready to encode."""
+    """``valid``, ``files``, ``problems``, ``warnings`` and what is faultless, ready to encode."""
     return {
         "valid": not report.problems,
         "files": list(report.files),
         "problems": [_problem_json(problem) for problem in report.problems],
+        "warnings": [_problem_json(warning) for warning in report.warnings],
         "objectives": [_json(found) for found in report.located if isinstance(found.meaning, Objective)],
         "analyses": [_json(found) for found in report.located if isinstance(found.meaning, Analysis)],
         "comparisons": [_json(found) for found in report.located if isinstance(found.meaning, Comparison)],

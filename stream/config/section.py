@@ -9,7 +9,6 @@ down. Reading goes on after a fault: every problem of a file is found at once.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Self, TypeVar
 
 from stream.config.tree import Kind, Listing, Mapping, Mark, Node, Scalar
 from stream.errors import Problem
+from stream.words import printable
 
 MAX_PROBLEMS = 1000
 """Problems of one file that are listed, one of them saying that there may be more."""
@@ -48,6 +48,12 @@ class Problems:
 
     file: str
     found: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    """What is valid, and most likely not what was meant."""
+
+    def warn(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
+        if len(self.warnings) < MAX_PROBLEMS:
+            self.warnings.append(Problem(self.file, mark.line, mark.column, path, message, hint))
 
     def add(self, mark: Mark, path: str, message: str, hint: str = "") -> None:
         self.found.append(Problem(self.file, mark.line, mark.column, path, message, hint))
@@ -71,6 +77,10 @@ class Value:
 
     def report(self, message: str, hint: str = "") -> None:
         self.problems.add(self.node.mark, self.path, message, hint)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Say that the value is valid, but most likely not meant."""
+        self.problems.warn(self.node.mark, self.path, message, hint)
 
     def read(self, parse: Callable[[Value], T]) -> T | None:
         """What the value means, or None once the reason why it means nothing is reported."""
@@ -157,6 +167,10 @@ class Section:
         """Where the value of a key begins; without the key, where the section does."""
         return self._entries[name][1].mark if name in self._entries else self._value.node.mark
 
+    def warn(self, name: str, message: str, hint: str = "") -> None:
+        """Say that the value of a key is valid, but most likely not meant."""
+        self._value.problems.warn(self.mark(name), join(self._value.path, name), message, hint)
+
     def _of(self, name: str) -> Value:
         return Value(self._entries[name][1], join(self._value.path, name), self._value.problems)
 
@@ -221,11 +235,6 @@ def quoted(text: str) -> str:
 def shown(text: str) -> str:
     """Text cut to a readable length, with what cannot be printed escaped."""
     return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
-
-
-def printable(text: str) -> str:
-    """Text with what cannot be printed escaped."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def suggest(text: str, allowed: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ Where the contract is silent:
 - That a short window is not longer than its window is asked of what is written; a default of 30 s, or a
   short window raised to the length of a slice, may be longer than a very short window.
 - A short window shorter than ``measurementWindow`` is raised to it where slices are counted.
-- ``measurementWindow`` is checked but means nothing where requests are counted.
+- ``measurementWindow`` may be left out where requests are counted; there it is checked, but means nothing.
+- A target or percentile below 1 is a fault: most likely a share, such as 0.999, and not a percentage.
 - Where order has no meaning it is made one: status codes and globs are sorted, tracks have the order of the
   contract, repeats are dropped.
 """
@@ -27,6 +28,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Literal, cast
 
+from stream.config.doubts import doubt_glob, doubt_policy, doubt_rules, doubt_target
 from stream.config.header import NO_METADATA, Metadata, Reading, read_metadata
 from stream.config.section import Section, Value, expected
 from stream.config.tree import Scalar
@@ -41,6 +43,7 @@ from stream.config.values import (
     name,
     number,
     one_of,
+    share_pct,
     shown_ms,
     text,
     time_zone,
@@ -66,7 +69,7 @@ SHORT_PER_LONG = 12
 MIN_SHORT_S = 30
 MIN_BAD_EVENTS = 5
 
-_percent_inside = number(above=0, below=100)
+_percent_inside = share_pct(below=100)
 _percent = number(least=0, most=100)
 
 
@@ -86,9 +89,11 @@ def _spec(metadata: Metadata, value: Value) -> Objective | None:
         window = spec.required("timeWindow", _time_window)
         rules = spec.optional("alerting", partial(_rules, target_pct, slices), ())
         policy = spec.optional("errorBudgetPolicy", _policy, _Policy())
-        endpoints = spec.optional("endpoints", list_of(glob, "endpoint"), [])
+        endpoints = spec.optional("endpoints", list_of(_glob, "endpoint"), [])
         tracks = spec.optional("tracks", list_of(one_of(TRACKS), "track"), [])
         basis = spec.optional("budgetBasis", one_of(("projected", "observed")), "projected")
+        doubt_target(spec, target_pct)
+        doubt_rules(spec, window, rules)
     if metadata.name is None or service is None or target_pct is None or sli is None or window is None:
         return None
     return Objective(
@@ -110,6 +115,12 @@ def _spec(metadata: Metadata, value: Value) -> Objective | None:
     )
 
 
+def _glob(value: Value) -> str:
+    found = glob(value)
+    doubt_glob(value, found)
+    return found
+
+
 # --- SLI ---------------------------------------------------------------------------------------------------
 
 _Sli = tuple[Sli, Slices | None]
@@ -126,7 +137,7 @@ def _sli(target_pct: Decimal | None, value: Value) -> _Sli | None:
                 return _latency(target_pct, sli)
             case _:  # already reported; which keys it must have is unknown
                 _availability(sli)
-                sli.optional("threshold", duration_ms(), None)
+                sli.optional("threshold", duration_ms(unit="ms"), None)
                 sli.optional("percentile", _percent_inside, None)
                 return None
 
@@ -144,14 +155,22 @@ def _criteria(value: Value) -> Availability:
 
 
 def _latency(target_pct: Decimal | None, sli: Section) -> _Sli | None:
-    threshold_ms = sli.required("threshold", duration_ms())
+    threshold_ms = sli.required("threshold", duration_ms(unit="ms"))
     percentile = sli.optional("percentile", _percent_inside, None)
-    slice_ms = sli.required("measurementWindow", duration_ms())
-    if threshold_ms is None or slice_ms is None:
+    of_requests = percentile is None or percentile == target_pct
+    if of_requests:
+        slice_ms = sli.optional("measurementWindow", duration_ms(), None)
+    else:
+        slice_ms = sli.required("measurementWindow", duration_ms())
+    if threshold_ms is None:
         return None
-    if percentile is None or percentile == target_pct:
+    if percentile is None or of_requests:
         return Latency(threshold_ms), None
-    return Latency(threshold_ms), Slices(round_up_to_pane_s(slice_ms), 100 - percentile)
+    return (
+        None
+        if slice_ms is None
+        else (Latency(threshold_ms), Slices(round_up_to_pane_s(slice_ms), 100 - percentile))
+    )
 
 
 # --- Windows -----------------------------------------------------------------------------------------------
@@ -277,7 +296,9 @@ class _Policy:
 
 def _policy(value: Value) -> _Policy:
     with value.section() as policy:
-        return _Policy(
+        found = _Policy(
             freeze_below_pct=policy.optional("freezeDeploymentsThreshold", _percent, None),
             rollback_below_pct=policy.optional("autoRollbackThreshold", _percent, None),
         )
+        doubt_policy(policy, found.freeze_below_pct, found.rollback_below_pct)
+    return found

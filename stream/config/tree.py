@@ -113,7 +113,7 @@ def read_documents(text: str) -> Iterator[Node | Unreadable]:
         except _RefusedError as refused:
             yield refused.unreadable
         except yaml.YAMLError as error:
-            yield _syntax_error(error, line)
+            yield _syntax_error(error, line, piece)
         line += piece.count("\n")
 
 
@@ -135,17 +135,28 @@ def _pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _syntax_error(error: yaml.YAMLError, line: int) -> Unreadable:
+def _syntax_error(error: yaml.YAMLError, line: int, piece: str) -> Unreadable:
+    """``line`` is that of the file at which ``piece`` begins, from 0."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Unreadable(Mark(line + 1, 1), f"not valid YAML: {error}")
     mark = Mark(line + error.problem_mark.line + 1, error.problem_mark.column + 1)
+    if _is_tab(piece, error.problem_mark):
+        return Unreadable(
+            mark, "not valid YAML: a tab where YAML wants spaces", "indent with spaces, not tabs"
+        )
     message = f"not valid YAML: {error.problem}"
     if error.context:
         message += f", {error.context}"
         if error.context_mark is not None and error.context_mark.line != error.problem_mark.line:
             message += f" that starts on line {line + error.context_mark.line + 1}"
-    tab = "tab" in message or "'\\t'" in message
-    return Unreadable(mark, message, "indent with spaces, not tabs" if tab else "")
+    return Unreadable(mark, message)
+
+
+def _is_tab(text: str, mark: yaml.Mark) -> bool:
+    """Whether a tab is there, or in the blanks before."""
+    lines = text.split("\n")
+    before = lines[mark.line][: mark.column + 1] if mark.line < len(lines) else ""
+    return before.endswith("\t") or (not before[:-1].strip() and "\t" in before)
 
 
 def _events(text: str) -> Iterator[yaml.Event]:

@@ -91,7 +91,7 @@ def number(
     *, above: int | None = None, below: int | None = None, least: int | None = None, most: int | None = None
 ) -> Callable[[Value], Decimal]:
     """A decimal, exactly as written, within open (above, below) or closed (least, most) bounds."""
-    words = (("above", above), ("below", below), ("of at least", least), ("at most", most))
+    words = (("above", above), ("of at least", least), ("below", below), ("at most", most))
     limits = " and ".join(f"{word} {bound}" for word, bound in words if bound is not None)
     what = f"a number {limits}".strip()
 
@@ -109,6 +109,24 @@ def number(
     return parse
 
 
+def share_pct(*, below: int) -> Callable[[Value], Decimal]:
+    """A share in percent, from 1 on: what is less was most likely meant as a part of 1."""
+    parse = number(least=1, below=below)
+
+    def parse_share(value: Value) -> Decimal:
+        try:
+            return parse(value)
+        except FaultError as fault:
+            scalar = _scalar(value)
+            if fault.hint or scalar is None or scalar.kind is not Kind.NUMBER:
+                raise
+            found = _decimal(value, "a number")
+            meant = (found * 100).normalize()
+            raise FaultError(fault.message, f"did you mean {meant:f}?" if 0 < found < 1 else "") from None
+
+    return parse_share
+
+
 def count(value: Value) -> int:
     """An integer of at least 0."""
     scalar = _scalar(value)
@@ -119,15 +137,16 @@ def count(value: Value) -> int:
     return int(scalar.text)
 
 
-def duration_ms(*, zero: bool = False) -> Callable[[Value], int]:
-    """An integer and a unit, in milliseconds; 0 only if allowed."""
+def duration_ms(*, zero: bool = False, unit: str | None = None) -> Callable[[Value], int]:
+    """An integer and a unit, in milliseconds; 0 only if allowed. ``unit``: the one that is most likely meant
+    where there is none."""
     what = f"a duration such as 500ms, 30s, 5m, 6h, 30d or 4w, {'at least' if zero else 'above'} 0s"
 
     def parse(value: Value) -> int:
         scalar = _scalar(value)
         match = _DURATION.fullmatch(scalar.text) if scalar and scalar.kind is Kind.STRING else None
         if match is None:
-            raise expected(what, value, _duration_hint(scalar))
+            raise expected(what, value, _duration_hint(scalar, unit))
         length_ms = int(match[1]) * UNITS_MS[match[2]]
         if length_ms == 0 and not zero:
             raise expected(what, value)
@@ -236,11 +255,12 @@ def _number_hint(scalar: Scalar | None) -> str:
     return f"write {bare}" if len(bare) <= 2 * MAX_DIGITS and _NUMBER.fullmatch(bare) else ""
 
 
-def _duration_hint(scalar: Scalar | None) -> str:
+def _duration_hint(scalar: Scalar | None, unit: str | None) -> str:
     if scalar is None or len(scalar.text) > MAX_DIGITS:
         return ""
-    if scalar.kind is Kind.NUMBER and _INTEGER.fullmatch(scalar.text):
-        return f"add the unit: {scalar.text}s or {scalar.text}m?"
+    if _INTEGER.fullmatch(scalar.text):
+        units = ("s", "m") if unit is None else (unit,)
+        return f"add the unit: {' or '.join(scalar.text + one for one in units)}?"
     tidy = scalar.text.replace(" ", "").lower()
     return f"did you mean {tidy}?" if tidy != scalar.text and _DURATION.fullmatch(tidy) else ""
 

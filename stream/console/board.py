@@ -15,6 +15,7 @@ from typing import Any
 from stream.console import canaries, text
 from stream.model.names import identity, service_key
 from stream.model.objective import PANE_S
+from stream.words import printable
 
 HISTORY = 60
 """Burn rates kept for a sparkline, one a minute of event time."""
@@ -147,6 +148,7 @@ class Board:
 
     def apply(self, topic: str, record: Record) -> None:
         """Take in one record of ``topic``, named as in the contract."""
+        record = _printable(record)
         self._appliers[topic](record)
         if topic != "dead-letters":
             evaluated_ms = text.epoch_ms(record["evaluated_at"])
@@ -274,6 +276,15 @@ class Board:
 
     def _dead_letter(self, record: Record) -> None:
         self.dead_letters[record["error"]] += 1
+
+
+def _printable(value: Any) -> Any:
+    """A record whose names and texts may be shown as they are."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _printable(one) for key, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list) else value
 
 
 def _trial(status: Record) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from rich.text import Text
 from stream.console import text
 from stream.console.board import Board, Happening, Kind
 from stream.console.progress import Progress
-from stream.words import counted
+from stream.words import counted, printable_lines
 
 _INDENT = " " * 20
 
@@ -16,7 +16,7 @@ _INDENT = " " * 20
 def say(console: Console, *lines: Text | str) -> None:
     """Print lines as they are: not wrapped, not interpreted, and in ASCII where there is nothing else."""
     for line in lines:
-        shown = line.copy() if isinstance(line, Text) else Text(line)
+        shown = line.copy() if isinstance(line, Text) else Text(printable_lines(line))
         if console.options.ascii_only:
             shown.plain = text.to_ascii(shown.plain)
         console.print(shown, soft_wrap=True)

@@ -40,6 +40,7 @@ class StatsCollector(Collector):
         stats = self._stats
         yield _plain(names.EVENTS, stats.events)
         yield _plain(names.UNMATCHED, stats.unmatched)
+        yield _family(names.UNMATCHED_BY, sorted(stats.unmatched_by.items()))
         yield _family(names.DEAD_LETTERS, _by_name(stats.dead_letters))
         yield _family(names.DEPLOY_EVENTS, _by_name(stats.deploy_events))
         yield _histogram(names.BATCH_EVENTS, stats.batch_events)
@@ -91,6 +92,8 @@ def _readings(partitions: Sequence[Readings]) -> Iterator[Metric]:
         ),
     )
     yield _family(names.BUDGET_REMAINING, ((who, slo.budget_remaining_ratio) for who, slo in slos))
+    last = ((who, slo.last_event_s) for who, slo in slos if slo.last_event_s is not None)
+    yield _family(names.LAST_EVENT, last)
     yield _family(
         names.ALERT_FIRING,
         (((*who, severity), firing) for who, slo in slos for severity, firing in slo.firing.items()),

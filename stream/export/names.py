@@ -53,6 +53,13 @@ UNMATCHED = _metric(
     Kind.COUNTER,
     "Events of services that no rule is for: they move event time, and nothing counts them.",
 )
+UNMATCHED_BY = _metric(
+    "unmatched_service_events_total",
+    Kind.COUNTER,
+    "The same by service: of the first 100 services, and of all others together as __other__.",
+    "namespace",
+    "service",
+)
 DEAD_LETTERS = _metric(
     "dead_letters_total",
     Kind.COUNTER,
@@ -153,6 +160,12 @@ BUDGET_REMAINING = _metric(
     "slo_budget_remaining_ratio",
     Kind.GAUGE,
     "Error budget left: 1 is all of it, below 0 it is overspent.",
+    *_SLO,
+)
+LAST_EVENT = _metric(
+    "slo_last_event_timestamp_seconds",
+    Kind.GAUGE,
+    "Event time of the newest event that the SLO counted, to 10 s; absent until it has counted one.",
     *_SLO,
 )
 ALERT_FIRING = _metric(

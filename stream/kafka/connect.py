@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from stream.errors import UsageError
 from stream.kafka.failures import UnreachableError
+from stream.kafka.oauth import TokenError
 from stream.kafka.security import PLAINTEXT, Security
 
 _RETRY_S = 3.0
@@ -71,6 +72,12 @@ async def _attempt(
     refusals = await asyncio.gather(*(_refusal(host, port, limit_s) for host, port in addresses))
     if None not in refusals:
         return "; ".join(dict.fromkeys(str(refusal) for refusal in refusals))
+    if (tokens := security.tokens()) is not None:
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await tokens.token()
+        except (TokenError, TimeoutError) as error:
+            return str(error) or "the provider of tokens does not answer"
     with _quiet():
         client = AIOKafkaClient(bootstrap_servers=list(brokers), **security.options())
         try:
@@ -93,7 +100,7 @@ async def _attempt(
 def _way_in(security: Security) -> str:
     if security.protocol == "PLAINTEXT":
         return "without TLS and without logging in"
-    user = f" as {security.username}" if security.username else ""
+    user = f" as {security.user}" if security.user else ""
     return f"with {security.protocol}{user}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from stream.errors import UsageError
+from stream.words import printable
 
 HOST = "127.0.0.1"
 META = Path("data", "meta.properties")
@@ -74,12 +75,12 @@ def take(directory: Path) -> IO[str]:
         _refuse_foreign(directory)
         lock = (directory / "lock").open("a")
     except OSError as error:
-        raise UsageError(f"cannot use {directory} for Kafka's data: {error.strerror}") from None
+        raise UsageError(f"cannot use {printable(directory)} for Kafka's data: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise UsageError(f"another local Kafka uses the data directory {directory}") from None
+        raise UsageError(f"another local Kafka uses the data directory {printable(directory)}") from None
     return lock
 
 
@@ -92,7 +93,8 @@ def _refuse_foreign(directory: Path) -> None:
     foreign = sorted({entry.name for entry in directory.iterdir()} - _OURS - _EVERYWHERE)
     if foreign and not (directory / META).is_file():
         raise UsageError(
-            f"{directory} holds other files ({foreign[0]}{', …' if len(foreign) > 1 else ''}): "
+            f"{printable(directory)} holds other files "
+            f"({printable(foreign[0])}{', …' if len(foreign) > 1 else ''}): "
             "Kafka's data need a directory of their own, new or empty"
         )
 

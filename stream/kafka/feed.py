@@ -12,10 +12,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
+from stream.kafka.creation import Topic
 from stream.kafka.failures import SendError
 from stream.kafka.security import PLAINTEXT, Security
 from stream.kafka.sender import COMPRESSION, mark_failures_as_seen
-from stream.kafka.topics import Admin, Topic
+from stream.kafka.topics import Admin
 
 _BATCH_BYTES = 512 << 10
 _DELIVERY_LIMIT_S = 60.0

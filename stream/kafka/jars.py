@@ -22,6 +22,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from stream.errors import UserError
+from stream.words import printable
 
 _JAVA_MINIMUM = 17
 _JAVA_VERSION_LIMIT_S = 20.0
@@ -108,7 +109,7 @@ def _locked(directory: Path) -> Iterator[None]:
         lock = (directory / ".lock").open("a")
     except OSError as error:
         raise MissingRuntimeError(
-            f"cannot write Kafka's jars to {directory}: {error.strerror}; "
+            f"cannot write Kafka's jars to {printable(directory)}: {error.strerror}; "
             "set XDG_CACHE_HOME to a directory that can be written"
         ) from None
     with lock:

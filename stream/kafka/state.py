@@ -28,7 +28,8 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from stream.kafka.batching import Partitions, Record, send_all
 from stream.kafka.failures import FencedError, StateError
 from stream.kafka.security import PLAINTEXT, Security
-from stream.kafka.sender import COMPRESSION, MAX_REQUEST_BYTES, Headers, mark_failures_as_seen
+from stream.kafka.sender import BATCH_BYTES, COMPRESSION, MAX_RECORD_BYTES, Headers, mark_failures_as_seen
+from stream.wire.parts import Parts
 
 TRANSACTION_TIMEOUT_S = 15.0
 """The broker aborts a transaction that is open for longer. Until then the readers of its topics see nothing
@@ -39,7 +40,6 @@ _STALL_LIMIT_S = 30.0
 _ABORT_LIMIT_S = 5.0
 _POLL_MS = 500
 _FETCH_BYTES = 8 << 20
-_BATCH_BYTES = 1 << 20
 _LINGER_MS = 2
 
 
@@ -77,6 +77,7 @@ class Held:
     restored: RestoreStatistics
     _topic: str
     _producer: AIOKafkaProducer
+    _parts: Parts
     _usable: bool = True
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _partitions: Partitions = field(init=False)
@@ -120,7 +121,8 @@ class Held:
     ) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        sent = await self._write(self._topic, self.partition, [Record(*one) for one in state.items()])
+        written = [Record(*one) for one in self._parts.split(state)]
+        sent = await self._write(self._topic, self.partition, written)
         by_topic: dict[str, list[Signal]] = {}
         for signal in signals:
             by_topic.setdefault(signal.topic, []).append(signal)
@@ -194,22 +196,24 @@ class StateStore:
             transaction_timeout_ms=int(TRANSACTION_TIMEOUT_S * 1000),
             compression_type=COMPRESSION,
             linger_ms=_LINGER_MS,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=MAX_REQUEST_BYTES,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_RECORD_BYTES,
         )
         try:
             async with asyncio.timeout(_STALL_LIMIT_S):
                 # Returns once the markers of the last owner's transaction, committed or aborted, are written.
                 await producer.start()
             fenced_s = time.monotonic()
-            records, *statistics = await self._restore(partition)
+            stored, *statistics = await self._restore(partition)
+            parts = Parts()
+            records = parts.join(stored)
         except BaseException as error:
             await _close(producer)
-            if isinstance(error, KafkaError | TimeoutError):
+            if isinstance(error, KafkaError | TimeoutError | ValueError):
                 raise StateError(f"cannot acquire the state of partition {partition}: {error!r}") from error
             raise
         restored = RestoreStatistics(fenced_s - start_s, time.monotonic() - fenced_s, *statistics)
-        return Held(partition, records, restored, self._topic, producer)
+        return Held(partition, records, restored, self._topic, producer, parts)
 
     async def look(self, partition: int) -> dict[bytes, bytes]:
         """The committed records of a partition, without taking it over.
@@ -217,10 +221,10 @@ class StateStore:
         Raises :class:`StateError` if Kafka does not answer.
         """
         try:
-            records, _, _ = await self._restore(partition)
-        except KafkaError as error:
+            stored, _, _ = await self._restore(partition)
+            return Parts().join(stored)
+        except (KafkaError, ValueError) as error:
             raise StateError(f"cannot read the state of partition {partition}: {error!r}") from error
-        return records
 
     async def _restore(self, partition: int) -> tuple[dict[bytes, bytes], int, int]:
         """The committed records of a partition, from its beginning to its end as of now; and how many records

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, for_code
 
+from stream.kafka.creation import COSTS, ESSENTIAL, Creation, Topic
 from stream.kafka.failures import TopicError
 from stream.kafka.security import PLAINTEXT, Security
-from stream.kafka.sender import MAX_REQUEST_BYTES
 from stream.wire.signal import TOPICS
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,12 @@ _CREATION_POLL_S = 0.1
 
 _ARRIVAL = {"message.timestamp.type": "LogAppendTime"}
 _COMPACTED = {"cleanup.policy": "compact", **_ARRIVAL}
-_LARGE_RECORDS = {"max.message.bytes": str(MAX_REQUEST_BYTES + (64 << 10))}
 # Deleted below the checkpoint by the window agent, never by age or size.
 _PARTIALS = {
     "cleanup.policy": "delete",
     "retention.ms": _NO_LIMIT,
     "retention.bytes": _NO_LIMIT,
     "segment.bytes": str(128 << 20),
-    **_LARGE_RECORDS,
     **_ARRIVAL,
 }
 # Compaction leaves the open segment alone: with the broker's 1 GiB and 7 days it would never come.
@@ -49,20 +47,7 @@ _STATE = {
     "max.compaction.lag.ms": "60000",
     # A restore that takes longer than this could miss a deletion.
     "delete.retention.ms": "3600000",
-    **_LARGE_RECORDS,
 }
-# What an existing topic must agree with, or counts would be lost, or event time be a worker's.
-_ESSENTIAL = ("cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type")
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """``internal``: read and written by this app alone, so that its shape is fixed for good."""
-
-    name: str
-    partitions: int
-    config: Mapping[str, str]
-    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +183,11 @@ class Admin:
 
     async def _create(self, topics: Sequence[Topic]) -> None:
         replication = self._replication_factor or await self._default_replication()
-        request = [
-            NewTopic(topic.name, topic.partitions, replication, topic_configs=dict(topic.config))
-            for topic in topics
-        ]
-        answer = await self._client.create_topics(request)
-        problems = []
-        for name, code, message in answer.topic_errors:
-            error = for_code(code)
-            if code == 0:
-                log.info("created topic %s", name)
-            elif error is not TopicAlreadyExistsError:  # another worker was quicker
-                problems.append(f"topic {name} cannot be created: {message or error.__name__}")
-        if problems:
-            raise TopicError("\n".join(problems))
+        creation = Creation(self._client, replication)
+        await creation.create(topics)
+        creation.report()
+        if creation.problems:
+            raise TopicError("\n".join(creation.problems))
 
     async def _default_replication(self) -> int:
         cluster = await self._client.describe_cluster()
@@ -241,9 +217,12 @@ class Admin:
             if topic.internal:
                 problems += [
                     f"topic {topic.name} has {key}={found.get(key)}, and must have {topic.config[key]}"
-                    for key in _ESSENTIAL
+                    for key in ESSENTIAL
                     if key in topic.config and found.get(key) != topic.config[key]
                 ]
+                if unmet := topic.unmet(found):
+                    costs = dict.fromkeys(COSTS[setting.partition("=")[0]] for setting in unmet)
+                    log.info("topic %s has %s: %s", topic.name, ", ".join(unmet), "; ".join(costs))
             elif "compact" in found.get("cleanup.policy", ""):
                 problems.append(
                     f"topic {topic.name} is compacted: events with equal keys vanish from it before "
@@ -271,10 +250,11 @@ def _is_ready(topic: Mapping[str, Any] | None) -> bool:
 
 def _missing(topic: Topic, tool: str, replication: int) -> str:
     config = "".join(f" --config {key}={value}" for key, value in sorted(topic.config.items()))
+    optional = " ".join(sorted(topic.wishes))
     return (
         f"topic {topic.name} does not exist, and creating topics is off: {tool} --create "
         f"--topic {topic.name} --partitions {topic.partitions} --replication-factor {replication}{config}"
-    )
+    ) + (f"  # may be left out: {optional}" if optional else "")
 
 
 def _wrong_counts(topics: Topics, counts: Mapping[str, int]) -> list[str]:

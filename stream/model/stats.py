@@ -17,6 +17,10 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 EVENTS = (1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0)
 """Upper bounds of histograms of batch sizes."""
 
+MOST_UNMATCHED = 100
+"""Services without a rule that are counted by name."""
+OTHERS = "__other__", "__other__"
+
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 """Those of a latency reading, in order."""
 
@@ -60,6 +64,8 @@ class SloReading:
     """1 is all of it; negative when it is overspent."""
     firing: dict[str, bool]
     """By severity: whether any rule of that severity fires."""
+    last_event_s: int | None = None
+    """Event time: where the pane of its newest counted event begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ class Stats:
     """Request events that were read and understood."""
     unmatched: int = 0
     """Events among them of services for which there is no rule, as far as they are in a partial."""
+    unmatched_by: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The same by (namespace, service): of the first services, and the others together."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """Records refused, by error code."""
     batch_events: Histogram = field(default_factory=lambda: Histogram(EVENTS))
@@ -142,6 +150,12 @@ class Stats:
     slo_files_valid: bool = True
     """Whether the SLO files as they are now are those in use."""
     slo_files_loaded_at_s: float | None = None
+
+    def count_unmatched(self, events: Counter[tuple[str, str]]) -> None:
+        self.unmatched += events.total()
+        for service, count in events.items():
+            is_known = service in self.unmatched_by or len(self.unmatched_by) < MOST_UNMATCHED
+            self.unmatched_by[service if is_known else OTHERS] += count
 
     def snapshot(self) -> Stats:
         """A copy that no agent writes to; shares the readings, which are never changed."""

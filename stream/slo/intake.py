@@ -7,6 +7,7 @@ as many entries as there are events.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -44,8 +45,8 @@ class Sending:
     messages: dict[int, bytes] = field(default_factory=dict)
     """Target partition → message with the chunk's contents; the others only need the report."""
     committable: int | None = None
-    unmatched: int = 0
-    """Events that no earlier sending held, of services that have no SLO."""
+    unmatched: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Events that no earlier sending held, of services that have no rule, by (namespace, service)."""
 
 
 class Intake:
@@ -65,7 +66,7 @@ class Intake:
         self._sent_to = start
         """Everything below this offset is in sendings."""
         self._sent_tick = -1
-        self._unmatched = 0
+        self._unmatched: Counter[tuple[str, str]] = Counter()
         """Events of the open chunk that were sent as unmatched."""
 
     @property
@@ -162,7 +163,7 @@ class Intake:
         counted, targets = tally(frame, lexicon.judge)
         unmatched = lexicon.judge.strange(frame)
         sending.unmatched = unmatched - self._unmatched
-        self._unmatched = 0 if chunk.closed else unmatched
+        self._unmatched = Counter() if chunk.closed else unmatched
         parts = counted.split(targets, lexicon.partitions)
         analysed = _cohorts(frame, lexicon)
         for target, (part, compared) in enumerate(zip(parts, analysed, strict=True)):

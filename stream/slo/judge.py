@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -162,9 +163,16 @@ class Judge:
             self._endpoint_targets.append(partition_of(key[0], key[1], self.partitions))
         return known
 
-    def strange(self, frame: Frame) -> int:
-        """How many of the events are of services for which there is no rule."""
-        return int(self.feeds().is_stranger[frame.series].sum())
+    def strange(self, frame: Frame) -> Counter[tuple[str, str]]:
+        """How many of the events are of services for which there is no rule, by (namespace, service)."""
+        found: Counter[tuple[str, str]] = Counter()
+        is_stranger = self.feeds().is_stranger[frame.series]
+        if is_stranger.any():
+            series, counts = np.unique(frame.series[is_stranger], return_counts=True)
+            for one, count in zip(series.tolist(), counts.tolist(), strict=True):
+                namespace, service, *_ = self.interner.keys[one]
+                found[namespace, service] += count
+        return found
 
     def target_of_endpoint(self, ids: NDArray[np.int64]) -> NDArray[np.intp]:
         """Partitions of endpoints, places in ``endpoints``."""

@@ -21,6 +21,7 @@ from stream.window.upsert import Span, Verdict
 from stream.wire.columns import pack
 from stream.wire.notice import unpack_deploy
 from stream.wire.partial import Report, decode_message, unpack_chunk
+from stream.wire.pieces import Pieces
 from stream.wire.signal import Signal
 from stream.wire.state import (
     VERSION,
@@ -55,6 +56,7 @@ class Keeper:
         """Offset of the first message that was not applied."""
         self._open: dict[int, bytes] = {}
         """By source: the message that is its open contribution."""
+        self._pieces = Pieces()
         self._reopened: set[int] = set()
         """Sources whose open contribution changed since the last checkpoint."""
         self._stored: set[int] = set()
@@ -90,6 +92,8 @@ class Keeper:
             kind, place = parse_key(name)
             if kind == "open":
                 self._reopen(int(place[0]), value)
+            elif kind == "pieces":
+                self._pieces.restore(int(place[0]), value)
         self._rewrite = rows_now(self.catalog, record) != self._rows
 
     def _reopen(self, source: int, data: bytes) -> None:
@@ -110,7 +114,10 @@ class Keeper:
         if offset < self.position:
             return None
         try:
-            message = decode_message(data)
+            if (whole := self._pieces.take(data)) is None:
+                self.position = offset + 1
+                return None
+            data, message = whole, decode_message(whole)
             chunk = unpack_chunk(message) if message.is_partial else None
             notices = [unpack_deploy(data) for data in message.notices]
         except ValueError as error:
@@ -202,6 +209,7 @@ class Keeper:
             )
         )
         changes.update(self._open_changes())
+        changes.update((key("pieces", source), data) for source, data in self._pieces.changes())
         return changes
 
     def _open_changes(self) -> Changes:

@@ -49,6 +49,8 @@ class Ledger:
         self.newest = np.full(len(objectives), NEVER, np.int64)
         self.versions = Versions(catalog.released)
         self.rolled_back = RolledBack(catalog.released)
+        self.has_counted = np.zeros(len(objectives), bool)
+        """Whether an event was counted, by row, since this was made: forgetting does not change that."""
         self.pending: dict[int, list[tuple[NDArray[np.int64], Sums]]] = {}
         self.pending_versions: dict[int, dict[tuple[str, str], dict[str, int]]] = {}
         """By pane, service and version: events."""
@@ -121,6 +123,7 @@ class Ledger:
         forgotten = self.first[held] == NEVER
         self.first[held] = np.where(forgotten, pane, np.minimum(self.first[held], pane))
         self.newest[held] = np.maximum(self.newest[held], pane)
+        self.has_counted[held] = True
         by_request = ~self._is_slices[rows]
         if not by_request.all():
             rows, counts = rows[by_request], counts[by_request]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream.model.objective import PANE_S
 from stream.model.stats import LatencyReading, Readings, SloReading
 from stream.slo.percentiles import QUANTILES
 from stream.slo.shard import Shard
@@ -29,6 +30,7 @@ def readings(shard: Shard, latencies: tuple[LatencyReading, ...]) -> Readings:
             burn=now.burn_by_window(),
             budget_remaining_ratio=now.budget.remaining_pct() / 100,
             firing={rule.severity: rule.severity in firing.get(row, ()) for rule in now.plan.objective.rules},
+            last_event_s=int(shard.ledger.newest[row]) * PANE_S,
         )
         for row, now in zip(counted.tolist(), evaluator.reader.read(counted, decided_s), strict=True)
     )

@@ -32,6 +32,10 @@ Grpc = Literal[
 Track = Literal["stable", "canary", "baseline", "shadow"]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 """Lengths are in code points."""
+Short = Annotated[str, Meta(max_length=200)]
+MAX_LONG_NAME = 5_000
+LongName = Annotated[str, Meta(max_length=MAX_LONG_NAME)]
+"""Bounded, for these names come again in signals, each of which has to fit in a Kafka record."""
 
 
 class Event(Struct, gc=False):
@@ -40,15 +44,15 @@ class Event(Struct, gc=False):
     service: Name
     ts: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
     namespace: Name | None = "default"
-    endpoint: str | None = ""
-    method: str | None = ""
+    endpoint: LongName | None = ""
+    method: LongName | None = ""
     status: Annotated[int, Meta(ge=100, le=599)] | None = None
     grpc_status: Annotated[int, Meta(ge=0, le=16)] | Grpc | None = None
     ok: bool | None = None
     latency_ms: Annotated[float, Meta(ge=0)] | None = math.nan
     latency_s: Annotated[float, Meta(ge=0, le=1e305)] | None = None
     """Finite in milliseconds, too."""
-    version: str | None = ""
+    version: LongName | None = ""
     track: Track | None = "stable"
     sample_rate: Annotated[float, Meta(ge=0.000001, le=1)] | None = 1.0
     tier: str | None = None
@@ -66,6 +70,8 @@ class Rule:
 
 
 NAME = Rule("a string of 1 to 200 characters", ("string",), is_name=True)
+SHORT = Rule("a string of at most 200 characters", ("string",), is_name=True)
+LONG_NAME = Rule(f"a string of at most {MAX_LONG_NAME} characters", ("string",), is_name=True)
 STRING = Rule("a string", ("string",))
 _NUMBER = ("integer", "number")
 
@@ -73,14 +79,14 @@ RULES: dict[str, Rule] = {
     "service": NAME,
     "ts": Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string")),
     "namespace": NAME,
-    "endpoint": STRING,
-    "method": STRING,
+    "endpoint": LONG_NAME,
+    "method": LONG_NAME,
     "status": Rule("an integer from 100 to 599", ("integer",)),
     "grpc_status": Rule("an integer from 0 to 16 or an upper-case gRPC status name", ("integer", "string")),
     "ok": Rule("true or false", ("boolean",)),
     "latency_ms": Rule("a finite number of at least 0", _NUMBER),
     "latency_s": Rule("a finite number of at least 0", _NUMBER),
-    "version": STRING,
+    "version": LONG_NAME,
     "track": Rule(f"one of {', '.join(TRACKS)}", ("string",)),
     "sample_rate": Rule("a number from 0.000001 to 1", _NUMBER),
     "tier": STRING,

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from stream.model.deploy import ChangeEvent, DeployEvent, DeployState
 from stream.wire.decode import MAX_AHEAD_MS, time_ms
-from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, Name, Rule
+from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, SHORT, Name, Rule, Short
 from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
 
 MAX_LINKS = 20
@@ -18,7 +18,6 @@ MAX_LINK_CHARS = 2_000
 MAX_PLANNED_MS = 366 * 86_400_000
 """So far ahead a change may be planned; a deploy event tells of what has happened."""
 State = Literal["started", "stage", "promoted", "rolled_back", "finished"]
-_Short = Annotated[str, Meta(max_length=200)]
 _Link = Annotated[str, Meta(max_length=MAX_LINK_CHARS)]
 _Percent = Annotated[float, Meta(gt=0, le=100)]
 
@@ -30,28 +29,27 @@ class _Deploy(Struct):
     service: Name
     state: State
     namespace: Name | None = "default"
-    version: _Short | None = None
-    previous_version: _Short | None = None
+    version: Short | None = None
+    previous_version: Short | None = None
     stage: _Percent | None = None
     at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
-    by: _Short | None = None
-    change_kind: _Short | None = None
+    by: Short | None = None
+    change_kind: Short | None = None
     links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
 
 
-_SHORT = Rule("a string of at most 200 characters", ("string",), is_name=True)
 _TIME = Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string"))
 DEPLOY_RULES: dict[str, Rule] = {
     "deployment": NAME,
     "service": NAME,
     "state": Rule("one of started, stage, promoted, rolled_back, finished", ("string",)),
     "namespace": NAME,
-    "version": _SHORT,
-    "previous_version": _SHORT,
+    "version": SHORT,
+    "previous_version": SHORT,
     "stage": Rule("a number above 0, at most 100", ("integer", "number")),
     "at": _TIME,
-    "by": _SHORT,
-    "change_kind": _SHORT,
+    "by": SHORT,
+    "change_kind": SHORT,
     "links": Rule(
         f"a list of at most {MAX_LINKS} strings of at most {MAX_LINK_CHARS} characters", ("array",)
     ),
@@ -108,8 +106,8 @@ class _Change(Struct):
     resource: Name | None = None
     namespace: Name | None = "default"
     at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
-    version: _Short | None = None
-    by: _Short | None = None
+    version: Short | None = None
+    by: Short | None = None
     links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
 
 
@@ -120,8 +118,8 @@ CHANGE_RULES: dict[str, Rule] = {
     "resource": NAME,
     "namespace": NAME,
     "at": _TIME,
-    "version": _SHORT,
-    "by": _SHORT,
+    "version": SHORT,
+    "by": SHORT,
     "links": DEPLOY_RULES["links"],
 }
 _CHANGE = Form(_Change, CHANGE_RULES, ("change", "kind"))

@@ -18,6 +18,9 @@ from stream.model import names
 SOURCE = "burngate"
 """Where a record comes from when nobody says otherwise: the name of the app."""
 
+MAX_BYTES = 950_000
+"""Of a record's value: with its key and headers it fits in what Kafka's topics take."""
+
 _TIME_LENGTH = len("2026-11-23T05:00:10.000Z")
 
 
@@ -77,9 +80,24 @@ class Signal:
 
 
 def encode(signal: Signal) -> bytes:
-    """The record as compact JSON, keys in the order given, floats as they are."""
+    """The record as compact JSON, keys in the order given, floats as they are. One that is too large loses
+    the last items of its longest list, or map, and if need be of the next longest."""
     assert signal.value.get("schema") == TOPICS[signal.topic].schema, signal.topic
-    return orjson.dumps(signal.value)
+    data = orjson.dumps(signal.value)
+    return data if len(data) <= MAX_BYTES else orjson.dumps(_cut(signal.value, len(data) - MAX_BYTES))
+
+
+def _cut(value: dict[str, object], excess: int) -> dict[str, object]:
+    cut = dict(value)
+    sizes = {name: len(orjson.dumps(part)) for name, part in value.items() if isinstance(part, list | dict)}
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        part = cut[name]
+        assert isinstance(part, list | dict)
+        items = list(part.items() if isinstance(part, dict) else part)
+        while items and excess > 0:
+            excess -= len(orjson.dumps(items.pop())) + (-1 if isinstance(part, dict) else 1)
+        cut[name] = dict(items) if isinstance(part, dict) else items
+    return cut
 
 
 def headers(signal: Signal, app: str = SOURCE) -> list[tuple[str, bytes]]:

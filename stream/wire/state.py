@@ -1,7 +1,8 @@
 """State records: keys and values of the compacted state topic (docs/design.md).
 
 A key is a kind and a place in it; a value is MessagePack, numbers in packed columns. Versioned by the record
-under ``KEY_SHARD``, never pickled. What is recorded where is told in ``slo/snapshot.py``.
+under ``KEY_SHARD``, never pickled. What is recorded where is told in ``slo/snapshot.py``; the kind ``part``
+is that of ``wire/parts.py``.
 """
 
 from __future__ import annotations

@@ -176,6 +176,14 @@ def test_a_floor_that_no_rates_can_be_beyond_is_kept_by_all(floor: float) -> Non
     assert evidence.log_e_within()[0] > 3
 
 
+def test_rates_of_one_lie_on_the_end_of_a_line_with_a_difference() -> None:
+    """As rates of 1 in both arms do."""
+    evidence = start(1.0, 0.1)
+    for _ in range(200):
+        evidence = evidence.add(block(1e9, 1e9, 1e9, 1e9))
+    assert evidence.log_e_worse()[0] <= 0 < evidence.log_e_within()[0]
+
+
 def test_rows_without_any_request_say_nothing_and_warn_of_nothing() -> None:
     for evidence in (start(), start(1.25, 0.02)):
         nothing = evidence.add(block(0.0, 0.0, 0.0, 0.0)).all_at_once(np.array([True]))

@@ -58,7 +58,7 @@ def test_there_is_an_expectation_for_every_bad_file_and_none_is_left_over():
 def test_problems_of_all_files_are_listed_together(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(DATA)
     assert problems_of(Path("several_files")) == [
-        "several_files/team/a.yml:7:11: spec.target: must be a number above 0 and below 100, found 200",
+        "several_files/team/a.yml:7:11: spec.target: must be a number of at least 1 and below 100, found 200",
         "several_files/team/c.yaml:12:18: metadata.name: the SLO default/checkout is already defined at "
         "several_files/b.yaml:3:18",
     ]

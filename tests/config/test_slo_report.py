@@ -30,7 +30,7 @@ def test_of_bad_files_only_the_problems_are_printed():
     text = render_text(check_paths([Path("bad/target-of-100.yaml"), Path("good/minimal.yaml")]))
     # Both hold default/checkout, so the second is a duplicate although the first is faulty.
     assert text.splitlines() == [
-        "bad/target-of-100.yaml:9:11: spec.target: must be a number above 0 and below 100, found 100",
+        "bad/target-of-100.yaml:9:11: spec.target: must be a number of at least 1 and below 100, found 100",
         "good/minimal.yaml:4:9: metadata.name: the SLO default/checkout is already defined at "
         "bad/target-of-100.yaml:4:9",
         "2 problems in 2 of 2 files",
@@ -51,6 +51,7 @@ def test_the_json_form_holds_problems_and_faultless_objectives():
                 "hint": "did you mean availability?",
             }
         ],
+        "warnings": [],
         "objectives": [
             {
                 "file": "slo-examples.yaml",
@@ -100,4 +101,4 @@ def test_windows_are_shown_in_the_unit_that_one_would_write_and_as_they_count(
 def test_a_problem_of_no_file_is_not_counted_as_one_in_a_file(tmp_path: Path) -> None:
     assert render_text(check_paths([tmp_path])).splitlines()[1] == "1 problem; 0 files read"
     (tmp_path / "empty.yaml").write_text("")
-    assert render_text(check_paths([tmp_path])).splitlines()[1] == "1 problem; 1 file read"
+    assert render_text(check_paths([tmp_path])).splitlines()[-1] == "1 problem; 1 file read, 1 warning"

@@ -16,6 +16,7 @@ def slo(name: str = "payment-availability", **changes: object) -> SloReading:
         "burn": {"5m": 14.5, "1h": None},
         "budget_remaining_ratio": -0.25,
         "firing": {"critical": True, "warning": False},
+        "last_event_s": 1_795_410_000,
     }
     return SloReading(**(values | changes))  # type: ignore[arg-type]
 
@@ -28,6 +29,7 @@ def full() -> Stats:
     stats = Stats(
         events=1000, unmatched=9, late=3, too_late=2, partials_sent=7, partials_applied=6, partials_ignored=1
     )
+    stats.unmatched_by["default", "payment"] += 9
     stats.dead_letters["not_json"] += 4
     stats.dead_letters["bad_time"] += 1
     stats.deploy_events["taken"] += 2

@@ -151,12 +151,13 @@ def test_a_checkpoint_that_fails_half_way_changes_nothing(cluster: Cluster, run:
     run(check())
 
 
-def test_a_record_over_the_request_size_is_refused_as_a_whole(cluster: Cluster, run: Run) -> None:
+def test_a_signal_over_the_size_of_a_record_is_refused_as_a_whole(cluster: Cluster, run: Run) -> None:
     async def check() -> None:
         store, _ = await store_on(cluster)
+        alerts = await cluster.create_topic("alerts")
         held = await store.acquire(0)
         with pytest.raises(StateError, match="request size"):
-            await held.checkpoint({b"a": b"1", b"b": bytes(17 << 20)}, [], {}, cluster.name)
+            await held.checkpoint({b"a": b"1"}, [Signal(alerts, b"k", bytes(1 << 20))], {}, cluster.name)
         await held.release()
         again = await store.acquire(0)
         assert again.records == {}
@@ -165,18 +166,29 @@ def test_a_record_over_the_request_size_is_refused_as_a_whole(cluster: Cluster, 
     run(check())
 
 
-def test_a_checkpoint_larger_than_any_request_goes_through(cluster: Cluster, run: Run) -> None:
+def test_state_of_any_size_goes_through_where_records_of_a_megabyte_are_the_most(
+    cluster: Cluster, run: Run
+) -> None:
     async def check() -> None:
-        store, _ = await store_on(cluster, max_message_bytes=str(17 << 20))
+        store, topic = await store_on(cluster, max_message_bytes="1000000")
         held = await store.acquire(0)
-        state = {b"%d" % number: noise((1 << 20) + number) for number in range(40)}
+        state: dict[bytes, bytes] = {b"%d" % number: noise((1 << 20) + number) for number in range(20)}
+        state |= {b"%d small" % number: noise(899_990 + number) for number in range(20)}
         state[b"large"] = noise(15 << 20)
         await held.checkpoint(state, [], {}, cluster.name)
+        assert await store.look(0) == state
         await held.release()
         again = await store.acquire(0)
         assert again.records == state
         assert again.restored.byte_count > 50 << 20
+        # What grows, shrinks and goes, also for an owner who has only read it.
+        later = {**state, b"large": noise(3 << 20), b"0": noise(10), b"1 small": noise(2 << 20)}
+        del later[b"2"]
+        changed = {key: later.get(key) for key in (b"large", b"0", b"1 small", b"2")}
+        await again.checkpoint(changed, [], {}, cluster.name)
         await again.release()
+        assert await store.look(0) == later
+        assert max(len(record.value or b"") for record in await cluster.read(topic)) < 1_000_000
 
     run(check())
 

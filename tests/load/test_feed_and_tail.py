@@ -9,9 +9,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from stream.kafka.creation import Topic
 from stream.kafka.feed import Feed, delete_topics
 from stream.kafka.tail import Signal, Tail, TailError
-from stream.kafka.topics import Topic
 
 pytestmark = pytest.mark.broker
 WAIT_S = 20.0

@@ -40,7 +40,7 @@ from stream.wire.state import (
 )
 
 OLD = recording.version_3()
-NEW_KINDS = {"version", "sightings", "rolled-back"}
+NEW_KINDS = {"version", "sightings", "rolled-back", "pieces"}
 """Kinds of state records that there were none of when the recording was made."""
 WRITERS = [*Path("stream/slo").glob("*.py"), *Path("stream/canary").glob("*.py")]
 

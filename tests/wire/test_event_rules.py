@@ -212,6 +212,18 @@ def test_endpoint_method_version_and_tier_may_be_empty_or_long() -> None:
     assert key(record(endpoint="", method="", version="", tier="")) == key(record())
 
 
+@pytest.mark.parametrize("name", ["endpoint", "method", "version"])
+@pytest.mark.parametrize("char", ["x", "\x01", "ß", "\U0001f525"])
+def test_a_name_of_more_than_5000_characters_is_refused(name: str, char: str) -> None:
+    """By the scanner of plain records, too, which has seen the longest that is allowed."""
+    longest = record(**{name: char * 5_000})
+    frame, rejects = decode([longest, record(**{name: char * 5_001}), longest], Interner())
+    assert list(frame.row) == [0, 2]
+    (reject,) = rejects
+    assert (reject.row, reject.error) == (1, "bad_length")
+    assert reject.detail.startswith(f"{name}: expected a string of at most 5000 characters, found ")
+
+
 @pytest.mark.parametrize("track", ["stable", "canary", "baseline", "shadow"])
 def test_the_four_tracks(track: str) -> None:
     assert key(record(track=track))[5] == track
