@@ -142,7 +142,11 @@ def test_a_line_of_1_mib_is_whole_and_a_longer_one_is_cut_and_measured(block_byt
 
 def test_a_cut_line_is_still_too_large_for_the_decoder() -> None:
     (block,) = read(
-        ["-"], 8 * MIB, b'{"ts": 1, "service": "a"}\n' + b" " * (2 * MIB) + b'{"ts": 1, "service": "a"}\n'
+        ["-"],
+        8 * MIB,
+        b'{"ts": 1790000000001, "service": "a"}\n'
+        + b" " * (2 * MIB)
+        + b'{"ts": 1790000000001, "service": "a"}\n',
     )
     frame, rejects = decode(block.lines, Interner())
     assert frame.row.tolist() == [0]
@@ -251,3 +255,15 @@ def test_lines_before_the_place_where_a_file_was_cut_are_delivered_first(tmp_pat
     assert next(found).lines == [b"a", b"b"]
     with pytest.raises(UsageError, match="cut short"):
         list(found)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 1000])
+def test_a_byte_order_mark_is_skipped_in_the_first_line_of_a_file_alone(
+    tmp_path: Path, block_bytes: int
+) -> None:
+    file = tmp_path / "marked.ndjson"
+    file.write_bytes(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n")
+    assert [line for block in blocks([str(file)], block_bytes) for line in block.lines] == [
+        b"{}",
+        b"\xef\xbb\xbf{}",
+    ]
