@@ -203,7 +203,7 @@ def test_missing_files_and_directories_are_found_before_anything_is_read(tmp_pat
         f"{tmp_path}/missing: No such file or directory",
         f"{tmp_path}: is a directory, expected a file",
         f"{empty}: the compressed file was cut short",
-        "nul\0byte: embedded null byte",
+        "nul\\u0000byte: embedded null byte",
         "-: stdin can be read only once",
     ]
     assert fault_of([str(good), *bad, "-", "-"]) == str(raised.value)
