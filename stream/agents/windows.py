@@ -190,7 +190,8 @@ class Windows:
             if owner is None:
                 return
             try:
-                await self._checkpoint(owner)
+                if not owner.keeper.is_to_be_rewritten:  # else the next owner does that, and the rest
+                    await self._checkpoint(owner)
             except (FencedError, StateError) as error:
                 log.warning("partition %d was given up without a checkpoint: %s", tp.partition, error)
             await owner.held.release()
@@ -338,8 +339,14 @@ class Windows:
                 await self._checkpoint(owner)
 
     async def _checkpoint(self, owner: Owner) -> None:
-        """State, signals and position in one transaction."""
+        """State, signals and position in one transaction; where the rules have changed, before it what has to
+        be written anew, for that may be long."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
+        rewriting = keeper.rewriting()
+        while (part := await _aside(lambda: next(rewriting, None))) is not None:
+            await owner.held.checkpoint(part, [], {}, self.app)
+            if owner.is_stopping:
+                return
         due = owner.take_due()
         changes = await _aside(keeper.changes)
         await owner.held.checkpoint(changes, due, {tp: keeper.position}, self.app)

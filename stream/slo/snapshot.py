@@ -7,7 +7,7 @@ more is deleted. Sums of windows are not kept: they are added up anew from the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,12 @@ Changes = dict[bytes, bytes | None]
 class Snapshots:
     """Knows what is stored, to write only what differs. One for each shard."""
 
-    def __init__(self, shard: Shard, stored: Mapping[bytes, bytes] | None = None) -> None:
+    def __init__(
+        self, shard: Shard, stored: Mapping[bytes, bytes] | None = None, generation: int = 0
+    ) -> None:
         self.shard = shard
+        self.generation = generation
+        """Of the pane records that count."""
         self._places: dict[str, set[tuple[int, ...]]] = {kind: set() for kind in _LARGE}
         """By kind: the records that are stored; what changed is known where it changes."""
         self._small = SmallRecords(shard)
@@ -50,40 +54,62 @@ class Snapshots:
             else:
                 self._small.find(kind, name, value)
 
-    def changes(self, everything: bool = False) -> Changes:
+    def changes(self) -> Changes:
         """Records to write, None to delete; afterwards they count as stored."""
         changes: Changes = {}
-        changes.update(self._panes(everything))
-        changes.update(self._history(everything))
-        changes.update(self._digests(everything))
+        changes.update(self._panes())
+        changes.update(self._history())
+        changes.update(self._digests())
         changes.update(self._small.changes())
         return changes
 
-    def _panes(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def rewritten_panes(self) -> Iterator[Changes]:
+        """All panes anew, some at a time, for their rows have other numbers, or they hold other sums.
+
+        They are of a new generation, which counts from the next :meth:`changes` on, when the shard's record
+        names it; if it does not come to that they are found and deleted. Nothing may change meanwhile.
+        """
+        windows, decided_s = self.shard.ledger.windows, self.shard.ledger.decided_s
+        self.shard.ledger.dirty_panes.clear()
+        self.generation = 1 + max((_generation(place) for place in self._places["pane"]), default=0)
+        part: Changes = {}
+        size = 0
+        for grid_s in windows.grids() if decided_s is not None else ():
+            for start_s in range(windows.oldest_s(grid_s), decided_s or 0, grid_s):
+                for name, record in self._pane(grid_s, start_s):
+                    part[name] = record
+                    size += len(record)
+                    if size >= PART_BYTES:
+                        yield part
+                        part, size = {}, 0
+        if part:
+            yield part
+
+    def _panes(self) -> Iterator[tuple[bytes, bytes | None]]:
         windows, dirty = self.shard.ledger.windows, self.shard.ledger.dirty_panes
-        stored, written = self._places["pane"], set()
         for grid_s in windows.grids():
-            starts = {pane * PANE_S // grid_s * grid_s for pane in dirty}
-            if everything and self.shard.ledger.decided_s is not None:
-                starts |= set(range(windows.oldest_s(grid_s), self.shard.ledger.decided_s, grid_s))
-            for start_s in sorted(starts):
-                rows, sums = windows.get_pane(grid_s, start_s)
-                if len(rows):
-                    record = state.PaneRecord(pack(rows.astype(np.int64)), pack(sums))
-                    written.add((grid_s, start_s))
-                    yield key("pane", grid_s, start_s), encode(record)
+            for start_s in sorted({pane * PANE_S // grid_s * grid_s for pane in dirty}):
+                yield from self._pane(grid_s, start_s)
         dirty.clear()
         oldest_s = {grid_s: windows.oldest_s(grid_s) for grid_s in windows.grids()}
-        for grid_s, start_s in stored - written:
-            # A pane that was not rewritten now still has the row numbers of other SLO files.
-            if everything or start_s < oldest_s.get(grid_s, FAR):
-                stored.discard((grid_s, start_s))
-                yield key("pane", grid_s, start_s), None
-        stored |= written
+        for place in list(self._places["pane"]):
+            grid_s, start_s = place[:2]
+            if start_s < oldest_s.get(grid_s, FAR) or _generation(place) != self.generation:
+                self._places["pane"].discard(place)
+                yield key("pane", *place), None
 
-    def _history(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def _pane(self, grid_s: int, start_s: int) -> Iterator[tuple[bytes, bytes]]:
+        rows, sums = self.shard.ledger.windows.get_pane(grid_s, start_s)
+        if len(rows):
+            place = (grid_s, start_s, self.generation)[: 3 if self.generation else 2]
+            self._places["pane"].add(place)
+            yield key("pane", *place), encode(state.PaneRecord(pack(rows.astype(np.int64)), pack(sums)))
+
+    def _history(self) -> Iterator[tuple[bytes, bytes | None]]:
         history = self.shard.ledger.history
-        for place in history.places() if everything else list(history.dirty):
+        if not history.longest_s:  # no rule looks at it any more
+            history.dirty.update((grid_s, start_s) for grid_s, start_s in self._places["hist"])
+        for place in list(history.dirty):
             cells = history.get(place)
             record = cells and state.HistoryRecord(
                 pack(cells.pair), pack(cells.weight), pack(cells.bad_weight), cells.unit
@@ -91,9 +117,9 @@ class Snapshots:
             yield from self._large("hist", place, encode(record) if record else None)
         history.dirty.clear()
 
-    def _digests(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def _digests(self) -> Iterator[tuple[bytes, bytes | None]]:
         minutes = self.shard.percentiles.minutes
-        for minute in minutes.folded() if everything else list(minutes.dirty):
+        for minute in list(minutes.dirty):
             digests = minutes.get(minute)
             yield from self._large("digest", (minute,), None if digests is None else to_bytes(digests))
         minutes.dirty.clear()
@@ -114,6 +140,13 @@ class Snapshots:
 
 _LARGE = ("pane", "hist", "digest")
 FAR = 2**62
+PART_BYTES = 8 << 20
+"""Of records that are written anew, in one transaction: of a second or two on a slow machine."""
+
+
+def _generation(place: Sequence[str] | Sequence[int]) -> int:
+    """Of a pane's record; the first one is not named."""
+    return int(place[2]) if len(place) > 2 else 0
 
 
 def counting_keys(catalog: Catalog) -> list[str]:
@@ -164,9 +197,9 @@ class _Restorer:
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
             match kind:
-                case "pane":
+                case "pane" if _generation(place) == self.record.generation:
                     self._pane(int(place[0]), int(place[1]), decode(state.PaneRecord, value))
-                case "hist":
+                case "hist" if shard.ledger.history.longest_s:
                     self._history(int(place[0]), int(place[1]), decode(state.HistoryRecord, value))
                 case "digest":
                     shard.percentiles.minutes.add(int(place[0]), packed_from_bytes(value))

@@ -61,6 +61,8 @@ class ShardRecord(Record, frozen=True):
     """By row: pane of the first counted event; ``newest`` that of the newest. Nearly all of them change at
     every tick: as records of their own they would be most of a checkpoint."""
     newest: bytes = b""
+    generation: int = 0
+    """Of the pane records that count: it grows when all of them are written anew."""
 
 
 class RowRecord(Record, frozen=True):
