@@ -41,6 +41,9 @@ try:
 except ImportError:  # there was no C compiler
     scan = None  # type: ignore[assignment]
 
+is_compiled = scan is not None
+"""Whether plain records are read by the compiled scanner."""
+
 MAX_AHEAD_MS = 60_000
 """How far ts may be ahead of its own record's timestamp."""
 
