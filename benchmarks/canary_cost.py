@@ -93,7 +93,7 @@ def main() -> None:
         started_s = time.process_time()
         book.observe(0, cohorts, False, True, 0, None if i == 0 else tick_s - 10)
         counted_s = time.process_time()
-        records += sum(1 for _ in book.at(tick_s, set()))
+        records += sum(1 for _ in book.at(tick_s, set(), lambda *_: False))
         decided_s = time.process_time()
         changes = list(book.changes())
         spent["checkpoint"] += time.process_time() - decided_s

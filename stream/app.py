@@ -16,12 +16,13 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 from faust.types import TP
 
 from stream.agents.aside import in_own_thread
-from stream.agents.contact import Contact
+from stream.agents.contact import Contact, MissingTopics
 from stream.agents.free_memory import use_one_arena
 from stream.agents.impacts import Impacts
 from stream.agents.ingest import Ingest
@@ -41,11 +42,13 @@ from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
 from stream.kafka.tail import Tail
 from stream.kafka.topics import Admin, Topics, declare_topics
-from stream.logs import set_up_logging
+from stream.logs import libraries_in_outage, set_up_logging
 from stream.model.ruleset import Ruleset
 from stream.model.stats import Stats
 from stream.settings import Settings
+from stream.slo.edits import edits
 from stream.slo.reached import Resumption, memory, resumptions
+from stream.wire.decode import is_compiled
 from stream.words import counted
 
 log = logging.getLogger(__name__)
@@ -91,6 +94,8 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
         self.contact = Contact()
         self.overload = Overload()
+        self.missing = MissingTopics()
+        self.is_told_ready = False
         self.lost = "the reason is looked for"
         """Why Kafka does not answer."""
 
@@ -232,10 +237,11 @@ class Worker:
 
     async def _use(self, found: Ruleset) -> None:
         if found != self.rules.ruleset:
+            changes = edits(self.rules.ruleset, found)
             self.rules.take(await in_own_thread(lambda: self.rules.made_of(found), "slo-files"))
             await self.impacts.use(found)
             await self.windows.reload(self.app.consumer)
-            log.info("%s in use after a change of the files", _told(found))
+            log.info("%s in use after a change of the files: %s", _told(found), changes)
         elif not self.stats.slo_files_valid:
             log.info("the SLO files are good again, and say what is in use: %s", _told(found))
 
@@ -267,19 +273,35 @@ class Worker:
 
     async def _watch_contact(self) -> None:
         """Say when Kafka does not answer any longer, and when it does again."""
+        inputs = [topic.name for topic in (self.topics.requests, self.topics.deploys, self.topics.changes)]
         while True:
             await asyncio.sleep(CONTACT_CHECK_S)
             now_s, consumer = time.monotonic(), self.app.consumer
+            self._tell_ready()
+            for line in self.missing.look({topic: consumer.partition_count(topic) for topic in inputs}):
+                log.error("%s", line)
             waiting_s = max(0.0, now_s - consumer.waiting_since_s)
             seconds = self.contact.look(waiting_s, consumer.answered_s, now_s)
             if seconds is None:
                 continue
+            libraries_in_outage(self.contact.is_lost)
             if self.contact.is_lost:
                 wrong = await what_is_wrong(self.settings.brokers, security_of(self.settings))
                 self.lost = wrong or "the brokers can be reached, but a partition's leader does not answer"
                 log.error("Kafka has not answered for %.0f s (%s): trying on", seconds, self.lost)
             else:
                 log.info("Kafka answers again, after %.0f s", seconds)
+
+    def _tell_ready(self) -> None:
+        """Once a start."""
+        if self.is_told_ready or self._ready() is not None:
+            return
+        self.is_told_ready = True
+        log.info(
+            "ready: %d of %d partitions, Kafka %s, burngate %s, %s",
+            *(len(self.windows.owners), self.rules.partitions, ",".join(self.settings.brokers)),
+            *(version("burngate"), "compiled scanner" if is_compiled else "no compiled scanner"),
+        )
 
     def _healthy(self) -> str | None:
         return "crashed" if self.app.crashed else None

@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn, Optional
 
@@ -57,6 +58,10 @@ def _plain(message: str) -> str:
 def run_to_the_end(app: typer.Typer) -> None:
     """Run the command line and exit."""
     _open_what_is_closed()
+    # numpy's, of numbers without a result: tests fail of them, and a user can do nothing about them.
+    warnings.filterwarnings(
+        "ignore", category=RuntimeWarning, message=r".*(encountered in|empty slice|Degrees of)"
+    )
     for stream in (sys.stdout, sys.stderr):  # what an old encoding lacks is shown as a question mark
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

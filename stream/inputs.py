@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gzip
 import hashlib
@@ -181,7 +182,10 @@ _Lines = tuple[list[int], list[bytes], dict[int, Whole]]
 def _lines(reader: _Reader, block_bytes: int) -> Iterator[_Lines]:
     first = 1
     open_line = _OpenLine()
-    while data := reader.read(block_bytes):
+    # Some editors and shells write a mark at the beginning of a file.
+    begin = reader.read(max(block_bytes, len(codecs.BOM_UTF8))).removeprefix(codecs.BOM_UTF8)
+    while data := begin or reader.read(block_bytes):
+        begin = b""
         start, *rest = data.split(b"\n")
         open_line.extend(start)
         if rest:

@@ -19,6 +19,7 @@ _QUIET = {
     "aiokafka": logging.ERROR,
     "faust": logging.WARNING,
     "mode": logging.WARNING,
+    "mode.timers": logging.ERROR,  # that a timer of Faust's came late: on a busy machine all do
     "asyncio": logging.WARNING,
 }
 _NEW_CLUSTER = ("Group Coordinator Request failed", "Failed fetch offsets from")
@@ -37,6 +38,37 @@ FIELDS = ("topic", "partition", "namespace", "service", "slo", "severity", "erro
 """What a line is about, where its caller says so (``extra=``): fields of the JSON."""
 _REPEAT_S = 60.0
 _MOST_KINDS = 1_000
+
+
+_OF_AN_OUTAGE = (
+    *("Unable connect to ", "Unable to request metadata from ", "Unable to update metadata from "),
+    *("Failed fetch messages from ", "Error sending %s to node ", "Marking the coordinator dead"),
+    *("Heartbeat failed", "Heartbeat session expired", "Heartbeat send request failed"),
+    *("OffsetCommit failed", "FindCoordinator Request failed", "LeaveGroup request failed"),
+    *("Cannot send %r to ", "Could not send ", "Got error produce response"),
+    *("Topic %s not found in cluster metadata", "Topic %s is not available"),
+)
+"""aiokafka's words for brokers that do not answer: of that, and of its end, a worker has lines of its own."""
+
+
+class _Outage(logging.Filter):
+    """Demotes what aiokafka says of an outage to debugging; also, while one lasts, what it says of a group
+    that cannot be reached."""
+
+    lasts = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("aiokafka") and record.levelno > logging.DEBUG:
+            of_all = (*_OF_AN_OUTAGE, *_NEW_CLUSTER) if self.lasts else _OF_AN_OUTAGE
+            if str(record.msg).startswith(of_all):
+                record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+                return logging.getLogger().isEnabledFor(logging.DEBUG)
+        return True
+
+
+def libraries_in_outage(lasts: bool) -> None:
+    """Tell the log that Kafka does not answer, or does again."""
+    _Outage.lasts = lasts
 
 
 class _Patience(logging.Filter):
@@ -176,6 +208,7 @@ def set_up_logging(kind: Literal["human", "json"], level: str) -> None:
     handler.setFormatter(
         _Json() if kind == "json" else _Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
+    handler.addFilter(_Outage())
     handler.addFilter(_Patience())
     handler.addFilter(_Repeats())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -6,11 +6,10 @@ import gc
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
@@ -23,6 +22,7 @@ from stream.config import load_rules
 from stream.errors import UsageError
 from stream.fleet.book import Book
 from stream.inputs import Block, blocks, check_inputs
+from stream.interrupts import tidied_up, undisturbed
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
 from stream.wire.deadletter import dead_letter
@@ -90,7 +90,7 @@ def run(
     Raises ConfigError for SLO files, UsageError for inputs and for an output that cannot be written; then
     nothing is written.
     """
-    with _progress_bar() as shown:
+    with tidied_up(), _progress_bar() as shown:
         summary = replay(
             slos,
             inputs,
@@ -202,21 +202,37 @@ def _write(files: dict[str, BinaryIO], signal: Signal, summary: Summary) -> None
 
 @contextmanager
 def _outputs(directory: Path) -> Iterator[dict[str, BinaryIO]]:
-    """One open file a topic; they appear under their names only when all went well."""
+    """One open file a topic; they appear under their names only when all went well, and all of them then.
+    Otherwise nothing is left behind."""
+    _check_targets(directory)
+    made = [one for one in (directory, *directory.parents) if not one.exists()]
+    scratch = directory / f".burngate-{os.getpid()}-{time.time_ns()}"
+    done = False
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".burngate-", dir=directory))
-    except OSError as error:
-        raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
-    try:
+        scratch.mkdir(parents=True)
         with ExitStack() as stack:
             yield {topic: stack.enter_context((scratch / f"{topic}.ndjson").open("wb")) for topic in TOPICS}
-        for topic in TOPICS:
-            os.replace(scratch / f"{topic}.ndjson", directory / f"{topic}.ndjson")
+        _check_targets(directory)
+        with undisturbed():
+            for topic in TOPICS:
+                os.replace(scratch / f"{topic}.ndjson", directory / f"{topic}.ndjson")
+            done = True
     except OSError as error:
         raise UsageError(f"{printable(directory)}: cannot write there: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        for one in [] if done else made:
+            with suppress(OSError):
+                one.rmdir()
+
+
+def _check_targets(directory: Path) -> None:
+    """All of them, before any is replaced."""
+    targets = [directory / f"{topic}.ndjson" for topic in TOPICS]
+    if faults := [
+        f"{printable(one)}: is a directory, and would be replaced" for one in targets if one.is_dir()
+    ]:
+        raise UsageError("\n".join(faults))
 
 
 @contextmanager

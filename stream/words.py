@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
+
+_LONGEST_GUESS = 60
 
 
 def counted(how_many: int, what: str, plural: str | None = None) -> str:
@@ -23,3 +27,12 @@ def printable(text: object) -> str:
 def printable_lines(text: object) -> str:
     """The same of whole lines, whose ends stay."""
     return "\n".join(map(printable, str(text).split("\n")))
+
+
+def suggest(text: str, allowed: Sequence[str]) -> str:
+    """``did you mean …?``, or nothing."""
+    if len(text) > _LONGEST_GUESS:
+        return ""
+    lower = {word.lower(): word for word in reversed(allowed)}
+    close = difflib.get_close_matches(text.lower(), lower, n=1)
+    return f"did you mean {lower[close[0]]}?" if close else ""

@@ -290,10 +290,10 @@ def test_replay_does_not_replace_its_own_input(tmp_path: Path) -> None:
         (Path(__file__).parent / "config" / "data" / "slo-examples.yaml").read_text()
     )
     recorded = tmp_path / "slo-alerts.ndjson"
-    recorded.write_text('{"ts": 1, "service": "a"}\n')
+    recorded.write_text('{"ts": 1790000000001, "service": "a"}\n')
     command = [sys.executable, "-m", "stream", "replay", "--slos", str(tmp_path / "slo.yaml")]
     command += ["--input", str(recorded), "--output", str(tmp_path)]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
     assert ended.stderr == f"{recorded}: the output would replace this input\n"
-    assert recorded.read_text() == '{"ts": 1, "service": "a"}\n'
+    assert recorded.read_text() == '{"ts": 1790000000001, "service": "a"}\n'

@@ -14,6 +14,8 @@ from oracle.names import part
 from oracle.names import service_key as expected_key
 
 from stream.config import load_rules
+from stream.fleet.book import Book
+from stream.model.deploy import ChangeEvent
 from stream.model.names import encoded, identity, resource_key, service_key, service_prefix
 from stream.pipeline import Feed, canary_book, catalog_of
 from stream.replay import replay
@@ -150,6 +152,18 @@ def test_each_service_has_records_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_service_is_no_resource(tmp_path: Path) -> None:
+    book = Book(load_rules([rules(tmp_path)]))
+    events_of = (("resource:db", None), (None, "db"), ("resource%3Adb", None), ("db", None))
+    keys, subjects = [], []
+    for service, resource in events_of:
+        signal = book.judge(ChangeEvent("c", "a/b", service, resource, "deploy", T0_MS))
+        keys.append(signal.key)
+        subjects.append(dict(headers(signal))["ce_subject"].decode())
+    assert keys == ["a%2Fb/resource%3Adb", "a%2Fb/resource:db", "a%2Fb/resource%253Adb", "a%2Fb/db"]
+    assert subjects == keys
+
+
+def test_changes_of_alike_names_are_judged_one_by_one(tmp_path: Path) -> None:
     changes = [
         {"change": f"c{i}", "namespace": "a/b", "kind": "deploy", "at": T0_MS + 60_000, **named}
         for i, named in enumerate(

@@ -570,9 +570,13 @@ def test_sigterm_and_sigint_leave_a_checkpoint_and_an_empty_group(story: Shop) -
     assert story.lives == [Life(code=0, members_before=1, members_after=0)] * 2
     log = story.log.read_text()
     assert log.count("stopped: everything is checkpointed, and the group left") == 2
-    takeovers = [int(count) for count in re.findall(r"took over partition .*: (\d+) state records", log)]
-    second = takeovers[-PARTITIONS:]
-    assert min(second) > 0, f"the second worker found what the first had left: {takeovers}"
+    takeovers = re.findall(
+        rf"took over {PARTITIONS} partitions in .* state records, (\d+) to \d+ in each", log
+    )
+    assert int(takeovers[-1]) > 0, f"the second worker found what the first had left: {takeovers}"
+    assert len(re.findall(rf"ready: {PARTITIONS} of {PARTITIONS} partitions, Kafka ", log)) == 2, (
+        "once a start"
+    )
 
 
 @pytest.mark.broker

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 LOST_AFTER_S = 5.0
 """Fetches are answered within a fraction of a second; a new leader takes a few."""
 
@@ -28,3 +30,16 @@ class Contact:
     @property
     def is_lost(self) -> bool:
         return self.lost_since_s is not None
+
+
+class MissingTopics:
+    """Topics that are read and are there no longer: each is told when it has gone."""
+
+    def __init__(self) -> None:
+        self._there: set[str] = set()
+
+    def look(self, partitions: Mapping[str, int]) -> list[str]:
+        """``partitions``: by topic, how many are known; 0 also before any are."""
+        gone = [topic for topic, count in partitions.items() if not count and topic in self._there]
+        self._there = {topic for topic, count in partitions.items() if count}
+        return [f"the topic {topic} is gone: nothing of it is read until it is made again" for topic in gone]

@@ -140,7 +140,7 @@ class Notices:
             event = read_deploy(value, stamp_ms)
         except RecordError as fault:
             return await self._refuse(tp, offset, stamp_ms, value, fault)
-        if not self.rules.catalog.is_analysed(event.namespace, event.service):
+        if not self.rules.catalog.heeds_deploys(event.namespace, event.service):
             self._pass_over(event)
             return None
         self.stats.deploy_events["taken"] += 1
@@ -148,13 +148,13 @@ class Notices:
         return await self.sender.send(self.partials, target, None, encode_notices([pack_deploy(event)]))
 
     def _pass_over(self, event: DeployEvent) -> None:
-        """Of a service that no analysis is about."""
+        """Of a service that no analysis is about, and that is never rolled back."""
         self.stats.deploy_events["not_analysed"] += 1
         service = event.namespace, event.service
         if service not in self._strangers and len(self._strangers) < MAX_STRANGERS:
             self._strangers.add(service)
             log.warning(
-                "%s: deploy event %s of %s/%s, which no CanaryAnalysis is about",
+                "%s: deploy event %s of %s/%s, which no CanaryAnalysis is about and no autoRollbackThreshold",
                 *(self.deploys, event.deployment, *service),
             )
 

@@ -31,6 +31,7 @@ from stream.slo.keeper import Keeper
 from stream.slo.readings import readings
 from stream.window.upsert import Verdict
 from stream.wire.signal import Signal, encode, headers
+from stream.words import counted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,6 +83,9 @@ class Windows:
         """What is being taken over."""
         self._seeking: set[TP] = set()
         """What is restored, and about to be read on."""
+        self._taken: list[tuple[float, int]] = []
+        """(when that began, state records) of what was taken over, and is not told yet."""
+        self._is_reloading = False
         self._restoring = asyncio.Lock()
         """One at a time: each holds a partition's records beside what is made of them, and two share one
         interpreter."""
@@ -140,12 +144,28 @@ class Windows:
         owner = self.owners[tp] = Owner(tp, generation, held, keeper, run, due)
         seconds = time.monotonic() - started_s
         self.stats.restore_seconds.observe(seconds)
-        log.info(
+        log.debug(
             "took over partition %d in %.2f s: %d state records",
             *(tp.partition, seconds, held.restored.record_count),
+            extra={"partition": tp.partition},
         )
+        self._taken.append((started_s, held.restored.record_count))
+        self._tell_of_taken()
         if keeper.has_rest:
             self._go_on_beside(owner, consumer)
+
+    def _tell_of_taken(self) -> None:
+        """One line for all, when all are there."""
+        if self._is_reloading or not self._taken or any(tp not in self.owners for tp in self.wanted):
+            return
+        counts = [count for _, count in self._taken]
+        seconds = time.monotonic() - min(started_s for started_s, _ in self._taken)
+        self._taken.clear()
+        each = f", {min(counts)} to {max(counts)} in each" if len(counts) > 1 else ""
+        log.info(
+            "took over %s in %.2f s: %s%s",
+            *(counted(len(counts), "partition"), seconds, counted(sum(counts), "state record"), each),
+        )
 
     async def _restore(self, tp: TP, held: Held) -> Keeper:
         def restored() -> Keeper:
@@ -190,17 +210,23 @@ class Windows:
             if owner is None:
                 return
             try:
-                await self._checkpoint(owner)
+                if not owner.keeper.is_to_be_rewritten:  # else the next owner does that, and the rest
+                    await self._checkpoint(owner)
             except (FencedError, StateError) as error:
                 log.warning("partition %d was given up without a checkpoint: %s", tp.partition, error)
             await owner.held.release()
 
     async def reload(self, consumer: Any) -> None:
         """Take every partition over from ourselves, with the rules as they are now."""
-        for tp, generation in list(self.wanted.items()):
-            await self._release(tp)
-            if self.wanted.get(tp) == generation:
-                await self.acquire(consumer, tp, generation)
+        self._is_reloading = True
+        try:
+            for tp, generation in list(self.wanted.items()):
+                await self._release(tp)
+                if self.wanted.get(tp) == generation:
+                    await self.acquire(consumer, tp, generation)
+        finally:
+            self._is_reloading = False
+        self._tell_of_taken()
 
     # partials
 
@@ -338,8 +364,14 @@ class Windows:
                 await self._checkpoint(owner)
 
     async def _checkpoint(self, owner: Owner) -> None:
-        """State, signals and position in one transaction."""
+        """State, signals and position in one transaction; where the rules have changed, before it what has to
+        be written anew, for that may be long."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
+        rewriting = keeper.rewriting()
+        while (part := await _aside(lambda: next(rewriting, None))) is not None:
+            await owner.held.checkpoint(part, [], {}, self.app)
+            if owner.is_stopping:
+                return
         due = owner.take_due()
         changes = await _aside(keeper.changes)
         await owner.held.checkpoint(changes, due, {tp: keeper.position}, self.app)

@@ -7,7 +7,7 @@ arrived; what comes later for a pane is counted with the next tick's, so that ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +39,8 @@ from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 
 HOUR_S, MINUTE_S = 3600, 60
+IsCondemned = Callable[[Service, str], bool]
+"""Whether a version of a service was taken back (contract, section 4)."""
 
 
 class CanaryBook:
@@ -115,6 +117,10 @@ class CanaryBook:
         case = self.cases.get((event.namespace, event.service))
         return case is not None and case.rollout.announce(event)
 
+    def version_of(self, service: Service, deployment: str) -> str | None:
+        case = self.cases.get(service)
+        return case.rollout.version if case is not None and case.rollout.deployment == deployment else None
+
     # state
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
@@ -131,7 +137,7 @@ class CanaryBook:
     def is_busy(self) -> bool:
         return bool(self.cases or self.shadows)
 
-    def at(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
+    def at(self, tick_s: int, frozen: Collection[Service], is_condemned: IsCondemned) -> Iterator[Signal]:
         pane = tick_s // PANE_S - 1
         due = sorted(places for places in self.pending if places[0] <= pane)
         parts = [(places[1], one) for places in due for one in self.pending.pop(places)]
@@ -146,7 +152,7 @@ class CanaryBook:
             self._follow(case)
         self._absorb(decided, pane)
         self._count_shadows(counts, of_service)
-        yield from self._decide(tick_s, frozen)
+        yield from self._decide(tick_s, frozen, is_condemned)
         for service, shadow in self.shadows.items():
             yield from shadow.at(tick_s, service in frozen)
         self._remember(counts, pane)
@@ -281,7 +287,9 @@ class CanaryBook:
         ]
         self.past.add(pane, counts.select(np.array(mine, np.bool_)) if mine else counts)
 
-    def _decide(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
+    def _decide(
+        self, tick_s: int, frozen: Collection[Service], is_condemned: IsCondemned
+    ) -> Iterator[Signal]:
         cases = [case for case in self.cases.values() if case.trial is not None]
         for case in cases:
             assert case.trial is not None
@@ -298,10 +306,18 @@ class CanaryBook:
         is_due = {id(case) for case in due}
         for service, case in self.cases.items():
             if id(case) in is_due:
-                yield from self._judge(case, measured.get(id(case.trial), ()), tick_s, service in frozen)
+                found = measured.get(id(case.trial), ())
+                yield from self._judge(case, found, tick_s, service in frozen, is_condemned)
             yield from self._tell(case, tick_s, service in frozen)
 
-    def _judge(self, case: Case, measured: Sequence[Measured], tick_s: int, frozen: bool) -> Iterator[Signal]:
+    def _judge(
+        self,
+        case: Case,
+        measured: Sequence[Measured],
+        tick_s: int,
+        frozen: bool,
+        is_condemned: IsCondemned,
+    ) -> Iterator[Signal]:
         trial = case.trial
         assert trial is not None
         said = _heeding(judge(trial, _progress(case, tick_s), measured), frozen)
@@ -311,7 +327,7 @@ class CanaryBook:
             case.rollout.conclude(said.verdict, tick_s)
             case.trial = None
             if said.verdict is Verdict.FAIL and case.analysis.rolls_back:
-                yield records.rollback(case.rollout, said, tick_s)
+                yield records.rollback(case.rollout, said, _goes_back_to(case, is_condemned), tick_s)
 
     def _tell(self, case: Case, tick_s: int, frozen: bool) -> Iterator[Signal]:
         """The status, when something in it changed, and once a minute while a stage is judged."""
@@ -360,6 +376,15 @@ def _progress(case: Case, tick_s: int) -> Progress:
         analysis.least_events,
         *trial.requests,
     )
+
+
+def _goes_back_to(case: Case, is_condemned: IsCondemned) -> str | None:
+    """What a failed canary makes way for: not what was taken back itself, unless somebody named it."""
+    release, previous = case.rollout.release, case.rollout.previous_version
+    if release is None or previous is None or release.previous_told:
+        return previous
+    service = case.analysis.namespace, case.analysis.service
+    return None if is_condemned(service, previous) else previous
 
 
 def _heeding(said: Judgement, frozen: bool) -> Judgement:

@@ -103,8 +103,8 @@ def _last_minute(trial: Trial) -> dict[str, object]:
     }
 
 
-def rollback(rollout: Rollout, said: Judgement, tick_s: int) -> Signal:
-    """A canary that failed, for those who roll back."""
+def rollback(rollout: Rollout, said: Judgement, previous_version: str | None, tick_s: int) -> Signal:
+    """A canary that failed, for those who roll back; ``previous_version``: to what."""
     analysis = rollout.analysis
     text = "\0".join(map(str, ("canary", analysis.identity, rollout.deployment, tick_s)))
     value: dict[str, object] = {
@@ -116,7 +116,7 @@ def rollback(rollout: Rollout, said: Judgement, tick_s: int) -> Signal:
         "budget_remaining_pct": None,
         "threshold_pct": None,
         "version": rollout.version,
-        "previous_version": rollout.previous_version,
+        "previous_version": previous_version,
         "evaluated_at": at(tick_s),
         "cause": "canary",
         "analysis": analysis.name,

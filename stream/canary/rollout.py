@@ -117,7 +117,12 @@ class Rollout(Course):
             )
         if event.version not in (None, self.release.version) and self.release.version is not None:
             self._tell(f"{_named(event)} names version {event.version}, not {self.release.version}: ignored")
-        self.release = replace(self.release, last_at_ms=max(self.release.last_at_ms, event.at_ms))
+        is_told = event.previous_version is not None and event.previous_version == self.previous_version
+        self.release = replace(
+            self.release,
+            last_at_ms=max(self.release.last_at_ms, event.at_ms),
+            previous_told=self.release.previous_told or is_told,
+        )
 
     def _started_again(self, event: DeployEvent) -> None:
         """A second start; or the first, told after a stage."""
@@ -127,7 +132,13 @@ class Rollout(Course):
             return
         version = self.release.version or event.version
         previous = event.previous_version or self.release.previous_version
-        self.release = replace(self.release, began_ms=event.at_ms, version=version, previous_version=previous)
+        self.release = replace(
+            self.release,
+            began_ms=event.at_ms,
+            version=version,
+            previous_version=previous,
+            previous_told=self.release.previous_told or event.previous_version is not None,
+        )
 
     def _next_stage(self, event: DeployEvent, tick_s: int) -> None:
         assert event.stage_pct is not None, "the decoder refuses it"
@@ -167,6 +178,7 @@ class Rollout(Course):
         self.release = Release(
             *(event.deployment, None, event.at_ms, event.at_ms, event.version, previous),
             f"{event.deployment} was started{closed}",
+            previous_told=event.previous_version is not None,
         )
         self._check_versions(tick_s)
         self._begin_stage(self._first_percent() if told is None else told, tick_s)
@@ -196,6 +208,7 @@ class Rollout(Course):
             places,
             self.release.canary_s,
             self.release.baseline_s,
+            event.previous_version is not None,
         )
 
     def _begin_by_itself(self, tick_s: int) -> None:

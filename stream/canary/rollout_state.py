@@ -60,6 +60,8 @@ class Release(Record, frozen=True):
     """The last tick at which its arm had requests."""
     baseline_s: int | None = None
     """So any track that it may be compared with."""
+    previous_told: bool = False
+    """Whether a deploy event named the previous version."""
 
 
 class RolloutRecord(Record, frozen=True):

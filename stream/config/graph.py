@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence, Set
 from functools import partial
 
 from stream.config.header import NO_METADATA, Link, Links, Metadata, Reading, read_metadata
-from stream.config.section import FaultError, Section, Value, suggest
+from stream.config.section import FaultError, Section, Value
 from stream.config.values import flag, list_of, name
 from stream.errors import Problem
 from stream.model.graph import MAX_SERVICES, Node, ServiceGraph
-from stream.words import printable
+from stream.words import printable, suggest
 
 MAX_UNKNOWN = 200
 """Of one file, listed."""
@@ -100,7 +100,7 @@ def _unknown(file: str, links: Links, declared: Set[str]) -> Iterator[Problem]:
     unknown = [link for link in links.calls if link.service not in declared]
     for link in unknown[:MAX_UNKNOWN]:
         message = f"there is no service {printable(link.service)} in a graph of {printable(links.namespace)}"
-        hint = suggest(link.service, known).strip() or "declare it, if only by its name"
+        hint = suggest(link.service, known) or "declare it, if only by its name"
         yield Problem(file, link.mark.line, link.mark.column, link.path, message, hint)
     if len(unknown) > MAX_UNKNOWN:
         message = f"{len(unknown) - MAX_UNKNOWN} further services that are called are in no graph"

@@ -18,6 +18,7 @@ from stream.errors import ConfigError, Problem, UsageError
 from stream.model.analysis import Analysis
 from stream.model.comparison import Comparison
 from stream.model.graph import ServiceGraph
+from stream.model.names import identity
 from stream.model.objective import Objective
 from stream.model.ruleset import Ruleset
 from stream.words import printable
@@ -218,7 +219,7 @@ class _Reader:
                     names, path = [named.slo], "spec.compare"
             for name in names:
                 if name and (named.namespace, named.service, name) not in slos:
-                    shown = printable(f"{named.namespace}/{name}")
+                    shown = printable(identity(named.namespace, name))
                     message = f"there is no SLO {shown} of {printable(named.service)}"
                     self.problems.append(Problem(found.file, found.line, found.column, path, message))
 

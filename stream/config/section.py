@@ -8,16 +8,15 @@ down. Reading goes on after a fault: every problem of a file is found at once.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
 
 from stream.config.tree import Kind, Listing, Mapping, Mark, Node, Scalar
 from stream.errors import Problem
-from stream.words import printable
+from stream.words import printable, suggest
 
 MAX_PROBLEMS = 1000
 """Problems of one file that are listed, one of them saying that there may be more."""
@@ -129,7 +128,9 @@ class Section:
             if name in self._elsewhere:
                 self._report(key, name, f"unknown key here: it {self._elsewhere[name]}", self._allowed())
             elif name not in self._asked:
-                self._report(key, name, "unknown key", suggest(name, self._asked) + self._allowed())
+                self._report(
+                    key, name, "unknown key", f"{suggest(name, self._asked)} {self._allowed()}".lstrip()
+                )
 
     def required(self, name: str, parse: Callable[[Value], T]) -> T | None:
         """None when absent or faulty; that is reported."""
@@ -235,15 +236,6 @@ def quoted(text: str) -> str:
 def shown(text: str) -> str:
     """Text cut to a readable length, with what cannot be printed escaped."""
     return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
-
-
-def suggest(text: str, allowed: Sequence[str]) -> str:
-    """``did you mean …?`` with a blank behind it, or nothing."""
-    if len(text) > _SHOWN:
-        return ""
-    lower = {word.lower(): word for word in reversed(allowed)}
-    close = difflib.get_close_matches(text.lower(), lower, n=1)
-    return f"did you mean {lower[close[0]]}? " if close else ""
 
 
 def join(path: str, key: str) -> str:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-from stream.config.section import FaultError, Value, expected, quoted, suggest
+from stream.config.section import FaultError, Value, expected, quoted
 from stream.config.tree import Kind, Scalar
 from stream.model.objective import GRPC_CODES
+from stream.words import suggest
 
 MAX_NAME = 200
 """Code points of a name, as in events."""
@@ -70,7 +71,7 @@ def one_of(allowed: Sequence[str]) -> Callable[[Value], str]:
         if scalar is not None and scalar.kind is Kind.STRING and scalar.text in allowed:
             return scalar.text
         what = f"one of {', '.join(allowed)}" if len(allowed) > 1 else quoted(allowed[0])
-        raise expected(what, value, suggest(scalar.text, allowed).strip() if scalar else "")
+        raise expected(what, value, suggest(scalar.text, allowed) if scalar else "")
 
     return parse
 
@@ -185,7 +186,7 @@ def grpc_status(value: Value) -> int:
         return GRPC_CODES.index(scalar.text)
     if _INTEGER.fullmatch(scalar.text) and len(scalar.text) <= 2 and int(scalar.text) < len(GRPC_CODES):
         return int(scalar.text)
-    raise expected(what, value, suggest(scalar.text, GRPC_CODES).strip())
+    raise expected(what, value, suggest(scalar.text, GRPC_CODES))
 
 
 def time_zone(value: Value) -> str:
@@ -267,7 +268,7 @@ def _duration_hint(scalar: Scalar | None, unit: str | None) -> str:
 
 def _zone_hint(found: str) -> str:
     cities = [zone for zone in sorted(_zones()) if zone.lower().rpartition("/")[2] == found.lower()]
-    return f"did you mean {cities[0]}?" if cities else suggest(found, sorted(_zones())).strip()
+    return f"did you mean {cities[0]}?" if cities else suggest(found, sorted(_zones()))
 
 
 @functools.cache

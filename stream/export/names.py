@@ -69,7 +69,7 @@ DEAD_LETTERS = _metric(
 DEPLOY_EVENTS = _metric(
     "deploy_events_total",
     Kind.COUNTER,
-    "Deploy events by what became of them: taken, or not_analysed, because no analysis is for their service.",
+    "Deploy events by outcome: taken, or not_analysed, for want of an analysis or autoRollbackThreshold.",
     "outcome",
 )
 BATCH_EVENTS = _metric("batch_events", Kind.HISTOGRAM, "Records in a batch that was read from Kafka.")

@@ -14,6 +14,7 @@ from typing import Any
 from stream.fleet.graph import Graph, merge
 from stream.fleet.history import History
 from stream.fleet.impact import Budget, Impact, slo_impacts, traffic_shares
+from stream.fleet.judged import Judged
 from stream.fleet.record import MAX_SLOS, change_of, impact_signal
 from stream.model.deploy import ChangeEvent
 from stream.model.objective import Objective
@@ -25,7 +26,7 @@ from stream.wire.signal import Signal
 TOPICS = ("slo-budgets", "slo-alerts", "change-impacts")
 """What a book reads."""
 MAX_NAMESPACES = 1_000
-"""Whose changes are remembered; of further ones they are judged, and forgotten."""
+"""Whose alerts and changes are remembered; what became of those of further ones is not known."""
 _DAY_MS = 86_400_000
 _TIME = "2026-11-23T05:00:10.000Z"
 
@@ -41,6 +42,7 @@ class Book:
         self._budgets: dict[str, dict[str, tuple[int, Budget]]] = {}
         """By namespace and SLO, with the time."""
         self._histories: dict[str, History] = {}
+        self._judged = Judged()
         self._due: list[tuple[int, int, ChangeEvent]] = []
         """Heap of changes that wait for their time, in the order in which they were told."""
         self._told = 0
@@ -77,6 +79,7 @@ class Book:
             self._history(namespace).observe(record)
         else:
             event, left_pct = change_of(record)
+            self._judged.add(event)
             self._history(namespace).remember(event, left_pct)
         self._forget()
 
@@ -129,12 +132,13 @@ class Book:
 
     def holds(self, event: ChangeEvent) -> bool:
         """Whether exactly this change was judged before."""
-        return event.namespace in self._histories and self._histories[event.namespace].holds(event)
+        return self._judged.holds(event)
 
     def judge(self, event: ChangeEvent) -> Signal:
         """The impact of a change as of now; it is part of the history from then on."""
         impact = self.impact(event)
         left_pct = {slo.slo: slo.remaining_pct for slo in impact.slos[:MAX_SLOS]}
+        self._judged.add(event)
         self._history(event.namespace).remember(event, left_pct)
         return impact_signal(impact, event.at_ms if self.now_ms is None else self.now_ms)
 

@@ -38,6 +38,10 @@ AffectedBy = Callable[[str | None, str | None], Container[str]]
 """The services that a change to a service, or a resource, touches."""
 
 
+Identity = tuple[str, str | None, str | None, str]
+"""Of a change: ``ChangeEvent.identity``."""
+
+
 @dataclass(slots=True)
 class Alert:
     service: str
@@ -113,22 +117,21 @@ class Record:
 class History:
     """Changes and alerts of one namespace, whatever order they are read in."""
 
-    changes: dict[str, Change] = field(default_factory=dict)
-    """By id."""
+    changes: dict[Identity, Change] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)
     """By id."""
     _by_start: list[tuple[int, str]] | None = None
     """Starts of alerts, ascending, with ids; None when it has to be made anew."""
 
     def holds(self, event: ChangeEvent) -> bool:
-        known = self.changes.get(event.change)
+        known = self.changes.get(event.identity)
         return known is not None and known.event == event
 
     def remember(self, event: ChangeEvent, left_pct: Mapping[str, float]) -> None:
-        """A second change of one id replaces the first; a repeat changes nothing."""
+        """A second event of one change replaces the first; a repeat changes nothing."""
         if self.holds(event):
             return
-        self.changes[event.change] = Change(event, left_pct)
+        self.changes[event.identity] = Change(event, left_pct)
         if len(self.changes) > 1.1 * MAX_CHANGES:
             newest = heapq.nlargest(MAX_CHANGES, self.changes.items(), key=lambda one: one[1].event.at_ms)
             self.changes = dict(newest)
@@ -168,12 +171,12 @@ class History:
             change
             for change in self.changes.values()
             if change.event.kind == event.kind
-            and change.event.change != event.change
+            and change.event.identity != event.identity
             and change.event.at_ms <= settled_ms
         ]
         if not found:
             return Record()
-        found.sort(key=lambda change: (change.event.at_ms, change.event.change))
+        found.sort(key=lambda change: (change.event.at_ms, *(part or "" for part in change.event.identity)))
         incidents = (self._incident(change, affected_by) for change in found)
         return Record(len(found), found[0].event.at_ms, tuple(incident for incident in incidents if incident))
 

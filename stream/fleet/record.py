@@ -70,7 +70,7 @@ def impact_signal(impact: Impact, now_ms: int) -> Signal:
 
 
 def _id(event: ChangeEvent, now_ms: int) -> str:
-    parts = "\0".join(("impact", event.namespace, event.change, str(event.at_ms), str(now_ms)))
+    parts = repr(("impact", event.identity, event.at_ms, now_ms))
     return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
 

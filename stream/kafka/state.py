@@ -36,6 +36,8 @@ TRANSACTION_TIMEOUT_S = 15.0
 that came after it: it is what a killed worker can cost them when no other takes over at once (which aborts it
 too). A checkpoint must take less."""
 
+_FENCED_EARLY_S = 1.0
+"""The broker's clock of a transaction may be this far ahead of ours."""
 _STALL_LIMIT_S = 30.0
 _ABORT_LIMIT_S = 5.0
 _POLL_MS = 500
@@ -102,11 +104,12 @@ class Held:
             if not self._usable:
                 raise StateError(f"the state of partition {self.partition} is no longer held")
             self._usable = False
+            begun_s = time.monotonic()
             try:
                 async with asyncio.timeout(TRANSACTION_TIMEOUT_S):
                     await self._transact(state, signals, offsets, group)
             except Exception as error:
-                failure = self._explain(error)
+                failure = self._explain(error, time.monotonic() - begun_s)
                 mark_failures_as_seen(self._producer)
                 await self._abort()
                 raise failure from error
@@ -146,16 +149,13 @@ class Held:
             answer.add_done_callback(_see)
         return answers
 
-    def _explain(self, error: Exception) -> StateError | FencedError:
+    def _explain(self, error: Exception, took_s: float) -> StateError | FencedError:
         # aiokafka's sender dies of a fatal error; what is called afterwards fails on an assertion.
         sender = self._producer._sender.sender_task
         fatal = sender.exception() if sender.done() and not sender.cancelled() else None
         for cause in (error, fatal):
             if isinstance(cause, ProducerFenced | InvalidProducerEpoch):
-                return FencedError(
-                    f"another worker has taken over the state of partition {self.partition}, or a "
-                    f"transaction was open for more than {TRANSACTION_TIMEOUT_S:g} s"
-                )
+                return FencedError(_why_fenced(self.partition, took_s))
         reason = (
             f"not done within {TRANSACTION_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else repr(error)
         )
@@ -264,6 +264,17 @@ class StateStore:
         finally:
             await consumer.stop()
         return records, record_count, byte_count
+
+
+def _why_fenced(partition: int, took_s: float) -> str:
+    """The broker aborts what is open for too long, and then refuses its producer as if another had come."""
+    reason = f"another worker has taken over the state of partition {partition}"
+    if took_s < TRANSACTION_TIMEOUT_S - _FENCED_EARLY_S:
+        return reason
+    return (
+        f"{reason}, or its transaction was aborted: it was open for {took_s:.0f} s, over the limit of "
+        f"{TRANSACTION_TIMEOUT_S:g} s; the worker or the broker was too busy"
+    )
 
 
 def _see(answer: asyncio.Future[object]) -> None:

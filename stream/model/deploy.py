@@ -39,7 +39,7 @@ class ChangeEvent:
     """A change that is planned or made: to a service, or to a resource that services share."""
 
     change: str
-    """Its id; a second one of the same id replaces the first."""
+    """Its id."""
     namespace: str
     service: str | None
     resource: str | None
@@ -50,3 +50,8 @@ class ChangeEvent:
     version: str | None = None
     by: str | None = None
     links: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str | None, str | None, str]:
+        """A second event of it replaces the first. The changes of several services may have one id."""
+        return self.namespace, self.service, self.resource, self.change

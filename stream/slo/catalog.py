@@ -73,6 +73,9 @@ class Catalog:
         self.compared: tuple[Analysis | Comparison, ...] = (*analyses, *comparisons)
         """Whose cohorts stage one counts."""
         self._analysed = {(one.namespace, one.service) for one in self.compared}
+        self._rolled_back = {
+            (o.namespace, o.service) for o in self.objectives if o.rollback_below_pct is not None
+        }
         self._longest_elsewhere_s = longest_window_s
         self.columns = {column_name(o.sli): o.sli for o in self.objectives}
         self._of_service: dict[tuple[str, str], list[int]] = {}
@@ -120,6 +123,10 @@ class Catalog:
     def is_analysed(self, namespace: str, service: str) -> bool:
         return (namespace, service) in self._analysed
 
+    def heeds_deploys(self, namespace: str, service: str) -> bool:
+        """Whether deploy events of the service say something to its owner."""
+        return self.is_analysed(namespace, service) or (namespace, service) in self._rolled_back
+
     def is_choosy(self, namespace: str, service: str) -> bool:
         """Whether some objective looks at some endpoints of the service only."""
         return (namespace, service) in self._choosy
@@ -146,6 +153,16 @@ class Catalog:
     def services(self) -> dict[tuple[str, str], list[int]]:
         """(namespace, service) → rows, in file order."""
         return self._of_service
+
+    @cached_property
+    def unmeasured(self) -> frozenset[tuple[str, str]]:
+        """Services that are analysed, and have no SLO."""
+        return frozenset((one.namespace, one.service) for one in self.analyses) - self._of_service.keys()
+
+    @cached_property
+    def released(self) -> frozenset[tuple[str, str]]:
+        """Services whose versions a rollback may name."""
+        return self.unmeasured | self._of_service.keys()
 
     @cached_property
     def longest_window_s(self) -> int:

@@ -62,13 +62,8 @@ class Counts:
 NOTHING = Counts(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4), np.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class VersionSeen:
-    namespace: str
-    service: str
-    version: str
-    pane: int
-    first_ms: int
+VersionInPane = tuple[str, str, str, int]
+"""(namespace, service, version, pane)."""
 
 
 @dataclass(slots=True)
@@ -77,7 +72,8 @@ class Contribution:
 
     rows: Counts
     pairs: Counts
-    versions: frozenset[VersionSeen]
+    versions: dict[VersionInPane, int]
+    """Events of each version in each pane, but for those of the track ``shadow``."""
     events: list[tuple[int, int]]
     """(pane, events), to count late ones."""
 
@@ -95,7 +91,7 @@ def contribution(tally: Tally, registry: Registry, known: Places) -> Contributio
     return Contribution(
         rows=Counts.grouped(row, pane[at], counts[at]),
         pairs=Counts.grouped(pair, pane, counts),
-        versions=_versions(tally, places, known),
+        versions=version_events(tally, places, known),
         events=list(zip(panes.tolist(), events.tolist(), strict=True)),
     )
 
@@ -113,14 +109,10 @@ def _pairs(tally: Tally, places: Ints, known: Places) -> Ints:
     return pair
 
 
-def _versions(tally: Tally, places: Ints, known: Places) -> frozenset[VersionSeen]:
-    """The first event of each version in each pane."""
+def version_events(tally: Tally, places: Ints, known: Places) -> dict[VersionInPane, int]:
+    """Events of each version in each pane; ``places`` are those of the tally's series."""
     version = known.version_numbers(places)[tally.entry_series]
     some = np.flatnonzero(version >= 0)
-    version, pane, first_ms = version[some], tally.entry_pane[some], tally.entry_first_ms[some]
-    order = np.lexsort((first_ms, pane, version))
-    version, pane, first_ms = version[order], pane[order], first_ms[order]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (version[1:] != version[:-1]) | (pane[1:] != pane[:-1])
-    found = zip(version[new].tolist(), pane[new].tolist(), first_ms[new].tolist(), strict=True)
-    return frozenset(VersionSeen(*known.version(v), p, first) for v, p, first in found)
+    found = Counts.grouped(version[some], tally.entry_pane[some], tally.entry_events[some, None])
+    columns = zip(found.id.tolist(), found.pane.tolist(), found.counts[:, 0].tolist(), strict=True)
+    return {(*known.version(number), pane): events for number, pane, events in columns}

@@ -7,7 +7,7 @@ above put them together (``pipeline.py``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from stream.model.deploy import DeployEvent
@@ -15,6 +15,8 @@ from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 
 Service = tuple[str, str]
+IsCondemned = Callable[[Service, str], bool]
+"""Whether a version of a service was taken back (contract, section 4)."""
 
 
 class Extension(Protocol):
@@ -41,8 +43,11 @@ class Extension(Protocol):
         """Whether a tick at which there is no event may matter. Asked seldom; true is always right."""
         ...
 
-    def at(self, tick_s: int, frozen: Collection[Service]) -> Iterator[Signal]:
+    def at(self, tick_s: int, frozen: Collection[Service], is_condemned: IsCondemned) -> Iterator[Signal]:
         """Decide a tick. ``frozen``: services that must not be deployed now."""
+
+    def version_of(self, service: Service, deployment: str) -> str | None:
+        """What a deployment that is under way, or was the last one, brings; None: it is not known."""
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """State records that differ from those stored."""

@@ -66,11 +66,11 @@ class Keeper:
         self._rewrite = False
         self._rows = counting_keys(catalog)
         records = records or {}
-        if _SHARD in records:
-            self._restore(records)
-        self.snapshots = Snapshots(self.shard, records)
+        generation = self._restore(records) if _SHARD in records else 0
+        self.snapshots = Snapshots(self.shard, records, generation)
 
-    def _restore(self, records: Mapping[bytes, bytes]) -> None:
+    def _restore(self, records: Mapping[bytes, bytes]) -> int:
+        """Returns the generation of the panes."""
         record = decode_shard(records[_SHARD])
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
@@ -95,6 +95,7 @@ class Keeper:
                 self._reopen(int(place[0]), value)
             elif kind == "pieces":
                 self._pieces.restore(int(place[0]), value)
+        return record.generation
 
     def _reopen(self, source: int, data: bytes) -> None:
         message = decode_message(data)
@@ -174,10 +175,24 @@ class Keeper:
         now_ms, decided_s = self.clock.now_ms, self.shard.ledger.decided_s
         return now_ms is not None and (decided_s is None or tick_at_or_before(now_ms) > decided_s)
 
+    @property
+    def is_to_be_rewritten(self) -> bool:
+        """Whether the rules are others than those of the state."""
+        return self._rewrite
+
+    def rewriting(self) -> Iterator[Changes]:
+        """What of the state is to be written anew, in parts of which each can be committed by itself, right
+        before :meth:`changes`: until then they count for nothing."""
+        if self._rewrite:
+            yield from self.snapshots.rewritten_panes()
+            self._rewrite = False
+
     def changes(self) -> Changes:
         """State records that differ from those stored: to be written together with the signals so far."""
-        everything, self._rewrite = self._rewrite, False
-        changes = self.snapshots.changes(everything)
+        changes: Changes = {}
+        for part in self.rewriting():
+            changes.update(part)
+        changes.update(self.snapshots.changes())
         for extension in self.shard.extensions:
             changes.update(extension.changes())
         decided_s, newest_s, coming = self.shard.event_time
@@ -206,6 +221,7 @@ class Keeper:
                 rests_on_ms=self.clock.rests_on_ms,
                 first=pack(self.shard.ledger.first),
                 newest=pack(self.shard.ledger.newest),
+                generation=self.snapshots.generation,
             )
         )
         changes.update(self._open_changes())

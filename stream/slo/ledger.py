@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.model.objective import PANE_S
-from stream.slo.catalog import Catalog, longest_window_s
-from stream.slo.contribution import NOTHING, Contribution, Counts, VersionSeen
+from stream.slo.catalog import Catalog
+from stream.slo.contribution import NOTHING, Contribution, Counts, VersionInPane
 from stream.slo.registry import Registry
+from stream.slo.rolled_back import RolledBack
 from stream.slo.slices import Counted, SliceBook
 from stream.slo.versions import Versions
 from stream.slo.windows import Windows
@@ -46,19 +47,16 @@ class Ledger:
         self.first = np.full(len(objectives), NEVER, np.int64)
         """Pane of the first counted event, by row; NEVER after it was forgotten."""
         self.newest = np.full(len(objectives), NEVER, np.int64)
+        self.versions = Versions(catalog.released)
+        self.rolled_back = RolledBack(catalog.released)
         self.has_counted = np.zeros(len(objectives), bool)
         """Whether an event was counted, by row, since this was made: forgetting does not change that."""
         self.complete_s = np.zeros(len(objectives), np.int64)
         """By row: from when on its counts are complete, where a window reaches further back than those that
         counted before the SLO files changed."""
-        self.versions = {
-            key: Versions(max(longest_window_s(objectives[row]) for row in rows))
-            for key, rows in catalog.services.items()
-        }
         self.pending: dict[int, list[tuple[NDArray[np.int64], Sums]]] = {}
-        self.pending_versions: dict[int, list[VersionSeen]] = {}
-        self._sighted: set[tuple[str, str]] = set()
-        """Services of which a version was seen since the last tick."""
+        self.pending_versions: dict[int, dict[tuple[str, str], dict[str, int]]] = {}
+        """By pane, service and version: events."""
         self.dirty_panes: set[int] = set()
         self.late = Late()
         self._is_slices = np.array([o.slices is not None for o in objectives], bool)
@@ -78,9 +76,10 @@ class Ledger:
         if self._alerts:
             for pane, ids, counts in pairs.by_pane():
                 self.history.add(pane, Cells(ids, counts[:, 1], counts[:, 3]))
-        for seen in new.versions - old.versions if old else new.versions:
-            if seen.pane >= first:
-                self._put_version(seen)
+        before = old.versions if old else {}
+        for seen, events in new.versions.items():
+            if events > (known := before.get(seen, 0)):
+                self.put_version(seen, events - known)
 
     def _first_kept_pane(self, watermark_ms: int | None) -> int:
         """The first pane that is not too late (contract, section 3)."""
@@ -113,16 +112,13 @@ class Ledger:
         else:
             self.pending.setdefault(pane, []).append((rows, counts))
 
-    def _put_version(self, seen: VersionSeen) -> None:
-        if self.decided_s is not None and seen.pane < self.decided_s // PANE_S:
-            self._see(seen, self.decided_s)
-        else:
-            self.pending_versions.setdefault(seen.pane, []).append(seen)
-
-    def _see(self, seen: VersionSeen, decided_s: int) -> None:
-        versions = self.versions[seen.namespace, seen.service]
-        versions.observe(seen.version, seen.first_ms, seen.pane, decided_s)
-        self._sighted.add((seen.namespace, seen.service))
+    def put_version(self, seen: VersionInPane, events: int) -> None:
+        """What comes after its pane was decided tells of no version (contract, section 4)."""
+        namespace, service, version, pane = seen
+        is_known = (namespace, service) in self.versions.seen
+        if is_known and (self.decided_s is None or pane >= self.decided_s // PANE_S):
+            counts = self.pending_versions.setdefault(pane, {}).setdefault((namespace, service), {})
+            counts[version] = counts.get(version, 0) + events
 
     def _settle(self, pane: int, rows: NDArray[np.int64], counts: Sums) -> None:
         """Counts of distinct rows whose pane's time has come."""
@@ -162,15 +158,6 @@ class Ledger:
             counts = np.zeros((len(rows), parts[0][1].shape[1]), np.int64)
             np.add.at(counts, place, np.concatenate([counts for _, counts in parts]))
             self._settle(pane, rows, counts)
-        for seen in self.pending_versions.pop(pane, ()):
-            self._see(seen, tick_s - PANE_S)
-        for service in self._sighted:
-            self.versions[service].settle(tick_s)
-        self._sighted.clear()
+        self.versions.move_to(tick_s, self.pending_versions.pop(pane, {}))
         for counted in self.slices.finish(tick_s):
             self._count_slice(counted)
-
-    def forget_versions(self, tick_s: int) -> None:
-        """Of services that are not heard of any more: those that are forget at every tick."""
-        for versions in self.versions.values():
-            versions.settle(tick_s)

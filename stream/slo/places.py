@@ -62,8 +62,8 @@ class Places:
             self._pairs[column] = _grown(pairs, len(self._keys))
 
     def _version_number(self, key: SeriesKey) -> int:
-        namespace, service, _, _, version, _ = key
-        if not version:
+        namespace, service, _, _, version, track = key
+        if not version or track == "shadow":  # it serves nobody
             return _UNKNOWN
         number = self._version_ids.setdefault((namespace, service, version), len(self._versions))
         if number == len(self._versions):

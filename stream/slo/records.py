@@ -144,7 +144,7 @@ def freeze(
 def rollback(ledger: Ledger, now: Reading, tick_s: int) -> Signal:
     o = now.plan.objective
     assert o.rollback_below_pct is not None
-    version, previous = ledger.versions[o.namespace, o.service].newest(tick_s)
+    version, previous = ledger.versions.serving((o.namespace, o.service))
     value: dict[str, object] = {
         "schema": "burngate.rollback/v1",
         "id": _id("rollback", o.identity, tick_s),

@@ -13,7 +13,7 @@ from stream.errors import InvariantError
 from stream.model.deploy import DeployEvent
 from stream.model.objective import PANE_S
 from stream.slo.catalog import Catalog
-from stream.slo.contribution import Contribution, contribution
+from stream.slo.contribution import Contribution, VersionInPane, contribution, version_events
 from stream.slo.evaluator import Evaluator
 from stream.slo.extension import Extension
 from stream.slo.ledger import Ledger
@@ -72,6 +72,8 @@ class Shard:
             del self.open[source]
         new = contribution(tally, self.ledger.registry, self._places)
         old = self.open.get(source)
+        if cohorts is not None:
+            new.versions |= self._versions_of_unmeasured(cohorts)
         self.ledger.observe(new, old, watermark_ms)
         if verdict is not Verdict.REPLACE:
             first_s = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms)
@@ -100,6 +102,7 @@ class Shard:
 
     def announce(self, event: DeployEvent) -> None:
         """A release of one of the services goes on."""
+        self.ledger.rolled_back.add(event, self.ledger.decided_s)
         for extension in self.extensions:
             extension.announce(event)
 
@@ -116,10 +119,20 @@ class Shard:
     def reopen(self, source: int, span: Span, tally: Tally, cohorts: Cohorts | None = None) -> None:
         """Take up an open contribution that the counts already hold."""
         self.spans[source] = span
-        self.open[source] = contribution(tally, self.ledger.registry, self._places)
+        self.open[source] = new = contribution(tally, self.ledger.registry, self._places)
+        if cohorts is not None:
+            new.versions |= self._versions_of_unmeasured(cohorts)
         self._open_digests(source, tally)
         for extension in self.extensions:
             extension.reopen(source, cohorts)
+
+    def _versions_of_unmeasured(self, cohorts: Cohorts) -> dict[VersionInPane, int]:
+        """Of services that are analysed and have no SLO: the tally leaves them out."""
+        services = self.catalog.unmeasured
+        if not services:
+            return {}
+        found = version_events(cohorts.tally, self._places.of(cohorts.tally.series), self._places)
+        return {seen: events for seen, events in found.items() if seen[:2] in services}
 
     def _open_digests(self, source: int, tally: Tally) -> None:
         oldest_minute = self.oldest_minute.get(source, 0)
@@ -146,17 +159,42 @@ class Shard:
             pane = heappop(self._coming)
             self._comes.discard(pane)
             self._newest_s = (pane + 1) * PANE_S
+        self._take_back(tick_s - PANE_S)
         self.ledger.move_to(tick_s)
-        yield from self.evaluator.evaluate(tick_s)
-        for extension in self.extensions:
-            yield from extension.at(tick_s, self.evaluator.policies.frozen)
+        named: list[Signal] = []
+        for signal in self._decide(tick_s):
+            if signal.topic == "deploy-rollbacks":
+                named.append(signal)
+            yield signal
+        self._condemn(named, tick_s)
+        self._take_back(tick_s)
+        self.ledger.versions.settle()
         if tick_s % MINUTE_S == 0:
             yield from self.percentiles.at(tick_s)
         if tick_s % HOUR_S == 0:
             held = {int(pair) for one in self.open.values() for pair in one.pairs.id}
-            self.ledger.forget_versions(tick_s)
             self.ledger.registry.forget_all_but(self.ledger.history.pairs() | held)
             self._places.clear()
+
+    def _decide(self, tick_s: int) -> Iterator[Signal]:
+        yield from self.evaluator.evaluate(tick_s)
+        for extension in self.extensions:
+            yield from extension.at(tick_s, self.evaluator.policies.frozen, self.ledger.versions.is_condemned)
+
+    def _condemn(self, rollbacks: Sequence[Signal], tick_s: int) -> None:
+        """Of no consequence for decisions at the tick itself, whatever their order."""
+        for signal in rollbacks:
+            namespace, service, version = (signal.value[name] for name in ("namespace", "service", "version"))
+            if version is not None:
+                self.ledger.versions.condemn((str(namespace), str(service)), str(version), tick_s)
+
+    def _take_back(self, tick_s: int) -> None:
+        """What deploy events that count by this tick condemn."""
+        for service, told in self.ledger.rolled_back.due(tick_s):
+            named = (extension.version_of(service, told.deployment) for extension in self.extensions)
+            version = told.version or next((one for one in named if one), None)
+            if version is not None:
+                self.ledger.versions.condemn(service, version, told.counts_s)
 
     def _next_tick(self, last_s: int) -> int | None:
         """The next tick up to ``last_s`` at which something may be due; None when there is none."""

@@ -12,6 +12,7 @@ from stream.model.objective import Calendar
 from stream.slo.evaluator import rule_key
 from stream.slo.registry import Rows
 from stream.slo.shard import Shard
+from stream.slo.version_records import VersionRecords
 from stream.slo.windows import longest_by_grid
 from stream.window.limbs import WIDTH
 from stream.window.sums import PeriodSums
@@ -37,6 +38,7 @@ class SmallRecords:
         self._pending: Stored[state.PendingRecord] = Stored("pending", encode)
         self._pairs: Stored[Pair] = Stored("pair", _encode_pair)
         self._endpoints: Stored[EndpointKey] = Stored("endpoint", _encode_endpoint)
+        self._versions = VersionRecords(shard.ledger)
 
     def find(self, kind: str, name: bytes, value: bytes) -> None:
         """A record that an earlier owner has stored; kinds that are not of these are passed over."""
@@ -44,6 +46,7 @@ class SmallRecords:
         for stored in kinds:
             if stored.kind == kind:
                 stored.find(name, value)
+        self._versions.find(kind, name)
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Records to write, None to delete; afterwards they count as stored."""
@@ -54,6 +57,7 @@ class SmallRecords:
         yield from self._pending.all(_pending(shard))
         yield from self._pairs.all(((number,), pair) for number, pair in shard.ledger.registry.named())
         yield from self._endpoints.all(((number,), name) for number, name in shard.percentiles.named())
+        yield from self._versions.changes()
 
 
 def _encode_pair(pair: Pair) -> bytes:
@@ -140,12 +144,9 @@ def _announced(shard: Shard) -> Iterator[tuple[Place, bytes]]:
 def _services(shard: Shard) -> Iterator[tuple[Place, state.ServiceRecord]]:
     policies = shard.evaluator.policies
     under = policies.under()
-    for service, versions in shard.ledger.versions.items():
-        seen = [(v, s.first_ms, s.last_end_s, s.decided_s) for v, s in sorted(versions.seen.items())]
-        yield (
-            service,
-            state.ServiceRecord(service in policies.frozen, seen, sorted(under.get(service, ()))),
-        )
+    for service in shard.catalog.services:
+        names = sorted(under.get(service, ()))
+        yield service, state.ServiceRecord(service in policies.frozen, under=names)
 
 
 def _pending(shard: Shard) -> Iterator[tuple[Place, state.PendingRecord]]:
@@ -154,8 +155,9 @@ def _pending(shard: Shard) -> Iterator[tuple[Place, state.PendingRecord]]:
         parts = ledger.pending.get(pane, [])
         rows = np.concatenate([rows for rows, _ in parts]) if parts else np.empty(0, np.int64)
         sums = np.concatenate([sums for _, sums in parts]) if parts else np.empty((0, WIDTH), np.int64)
-        versions = [
-            (seen.namespace, seen.service, seen.version, seen.first_ms)
-            for seen in ledger.pending_versions.get(pane, ())
+        sightings = [
+            (*service, version, events)
+            for service, versions in ledger.pending_versions.get(pane, {}).items()
+            for version, events in versions.items()
         ]
-        yield (pane,), state.PendingRecord(pack(rows.astype(np.int64)), pack(sums), versions)
+        yield (pane,), state.PendingRecord(pack(rows.astype(np.int64)), pack(sums), sightings=sightings)

@@ -7,7 +7,7 @@ more is deleted. Sums of windows are not kept: they are added up anew from the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +19,15 @@ from stream.model.objective import PANE_S
 from stream.sketch import packed_from_bytes, to_bytes
 from stream.slo.alerts import Alert, State
 from stream.slo.catalog import Catalog, counting_key, counting_key_of_format_3
-from stream.slo.contribution import VersionSeen
 from stream.slo.evaluator import rule_key
 from stream.slo.records import alert_without_rule, freeze_without_slo
-from stream.slo.regrid import Regrid
 from stream.slo.shard import Shard
 from stream.slo.slices import Slice
 from stream.slo.small_records import SmallRecords
-from stream.slo.versions import Seen
-from stream.slo.windows import Window, longest_by_grid
+from stream.slo.version_records import restore_versions
+from stream.slo.window_records import Pane, restore_windows
 from stream.window.history import Cells
 from stream.window.limbs import WIDTH
-from stream.window.sums import PeriodSums
 from stream.wire import state
 from stream.wire.columns import pack, unpack
 from stream.wire.signal import Signal
@@ -42,8 +39,12 @@ Changes = dict[bytes, bytes | None]
 class Snapshots:
     """Knows what is stored, to write only what differs. One for each shard."""
 
-    def __init__(self, shard: Shard, stored: Mapping[bytes, bytes] | None = None) -> None:
+    def __init__(
+        self, shard: Shard, stored: Mapping[bytes, bytes] | None = None, generation: int = 0
+    ) -> None:
         self.shard = shard
+        self.generation = generation
+        """Of the pane records that count."""
         self._places: dict[str, set[tuple[int, ...]]] = {kind: set() for kind in _LARGE}
         """By kind: the records that are stored; what changed is known where it changes."""
         self._small = SmallRecords(shard)
@@ -54,40 +55,62 @@ class Snapshots:
             else:
                 self._small.find(kind, name, value)
 
-    def changes(self, everything: bool = False) -> Changes:
+    def changes(self) -> Changes:
         """Records to write, None to delete; afterwards they count as stored."""
         changes: Changes = {}
-        changes.update(self._panes(everything))
-        changes.update(self._history(everything))
-        changes.update(self._digests(everything))
+        changes.update(self._panes())
+        changes.update(self._history())
+        changes.update(self._digests())
         changes.update(self._small.changes())
         return changes
 
-    def _panes(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def rewritten_panes(self) -> Iterator[Changes]:
+        """All panes anew, some at a time, for their rows have other numbers, or they hold other sums.
+
+        They are of a new generation, which counts from the next :meth:`changes` on, when the shard's record
+        names it; if it does not come to that they are found and deleted. Nothing may change meanwhile.
+        """
+        windows, decided_s = self.shard.ledger.windows, self.shard.ledger.decided_s
+        self.shard.ledger.dirty_panes.clear()
+        self.generation = 1 + max((_generation(place) for place in self._places["pane"]), default=0)
+        part: Changes = {}
+        size = 0
+        for grid_s in windows.grids() if decided_s is not None else ():
+            for start_s in range(windows.oldest_s(grid_s), decided_s or 0, grid_s):
+                for name, record in self._pane(grid_s, start_s):
+                    part[name] = record
+                    size += len(record)
+                    if size >= PART_BYTES:
+                        yield part
+                        part, size = {}, 0
+        if part:
+            yield part
+
+    def _panes(self) -> Iterator[tuple[bytes, bytes | None]]:
         windows, dirty = self.shard.ledger.windows, self.shard.ledger.dirty_panes
-        stored, written = self._places["pane"], set()
         for grid_s in windows.grids():
-            starts = {pane * PANE_S // grid_s * grid_s for pane in dirty}
-            if everything and self.shard.ledger.decided_s is not None:
-                starts |= set(range(windows.oldest_s(grid_s), self.shard.ledger.decided_s, grid_s))
-            for start_s in sorted(starts):
-                rows, sums = windows.get_pane(grid_s, start_s)
-                if len(rows):
-                    record = state.PaneRecord(pack(rows.astype(np.int64)), pack(sums))
-                    written.add((grid_s, start_s))
-                    yield key("pane", grid_s, start_s), encode(record)
+            for start_s in sorted({pane * PANE_S // grid_s * grid_s for pane in dirty}):
+                yield from self._pane(grid_s, start_s)
         dirty.clear()
         oldest_s = {grid_s: windows.oldest_s(grid_s) for grid_s in windows.grids()}
-        for grid_s, start_s in stored - written:
-            # A pane that was not rewritten now still has the row numbers of other SLO files.
-            if everything or start_s < oldest_s.get(grid_s, FAR):
-                stored.discard((grid_s, start_s))
-                yield key("pane", grid_s, start_s), None
-        stored |= written
+        for place in list(self._places["pane"]):
+            grid_s, start_s = place[:2]
+            if start_s < oldest_s.get(grid_s, FAR) or _generation(place) != self.generation:
+                self._places["pane"].discard(place)
+                yield key("pane", *place), None
 
-    def _history(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def _pane(self, grid_s: int, start_s: int) -> Iterator[tuple[bytes, bytes]]:
+        rows, sums = self.shard.ledger.windows.get_pane(grid_s, start_s)
+        if len(rows):
+            place = (grid_s, start_s, self.generation)[: 3 if self.generation else 2]
+            self._places["pane"].add(place)
+            yield key("pane", *place), encode(state.PaneRecord(pack(rows.astype(np.int64)), pack(sums)))
+
+    def _history(self) -> Iterator[tuple[bytes, bytes | None]]:
         history = self.shard.ledger.history
-        for place in history.places() if everything else list(history.dirty):
+        if not history.longest_s:  # no rule looks at it any more
+            history.dirty.update((grid_s, start_s) for grid_s, start_s in self._places["hist"])
+        for place in list(history.dirty):
             cells = history.get(place)
             record = cells and state.HistoryRecord(
                 pack(cells.pair), pack(cells.weight), pack(cells.bad_weight), cells.unit
@@ -95,9 +118,9 @@ class Snapshots:
             yield from self._large("hist", place, encode(record) if record else None)
         history.dirty.clear()
 
-    def _digests(self, everything: bool) -> Iterator[tuple[bytes, bytes | None]]:
+    def _digests(self) -> Iterator[tuple[bytes, bytes | None]]:
         minutes = self.shard.percentiles.minutes
-        for minute in minutes.folded() if everything else list(minutes.dirty):
+        for minute in list(minutes.dirty):
             digests = minutes.get(minute)
             yield from self._large("digest", (minute,), None if digests is None else to_bytes(digests))
         minutes.dirty.clear()
@@ -118,6 +141,13 @@ class Snapshots:
 
 _LARGE = ("pane", "hist", "digest")
 FAR = 2**62
+PART_BYTES = 8 << 20
+"""Of records that are written anew, in one transaction: of a second or two on a slow machine."""
+
+
+def _generation(place: Sequence[str] | Sequence[int]) -> int:
+    """Of a pane's record; the first one is not named."""
+    return int(place[2]) if len(place) > 2 else 0
 
 
 def counting_keys(catalog: Catalog) -> list[str]:
@@ -139,7 +169,7 @@ class Restored:
     leftovers: list[Signal]
     """The ends of alerts and freezes that the SLO files no longer know: else they would never end."""
     is_other: bool
-    """Whether the records number other rows, or hold them by other windows, than the shard: all have to be
+    """Whether the panes number other rows, or hold them by other windows, than the shard: all have to be
     written anew."""
 
 
@@ -180,14 +210,15 @@ class _Restorer:
             shard.ledger.windows.move_to(decided_s)
             shard.ledger.history.move_to(decided_s)
         self._places_in_time()
-        panes: list[tuple[int, int, bytes]] = []
+        restore_versions(shard.ledger, records)
+        panes: list[Pane] = []
         rows: dict[int, state.RowRecord] = {}
         for name, value in sorted(records.items()):
             kind, place = parse_key(name)
             match kind:
-                case "pane":
+                case "pane" if _generation(place) == self.record.generation:
                     panes.append((int(place[0]), int(place[1]), value))
-                case "hist":
+                case "hist" if shard.ledger.history.longest_s:
                     self._history(int(place[0]), int(place[1]), decode(state.HistoryRecord, value))
                 case "digest":
                     shard.percentiles.minutes.add(int(place[0]), packed_from_bytes(value))
@@ -206,7 +237,7 @@ class _Restorer:
                 case "pending":
                     self._pending(int(place[0]), decode(state.PendingRecord, value))
         if decided_s is not None:
-            self._windows(decided_s, panes, rows)
+            self.has_moved = restore_windows(shard.ledger, decided_s, panes, rows, self.new_row)
             self._migrate_freezes(decided_s)
         shard.ledger.dirty_panes.clear()
         shard.ledger.history.dirty.clear()
@@ -225,45 +256,6 @@ class _Restorer:
         if len(known):
             ledger.first[mine] = unpack(self.record.first)[known]
             ledger.newest[mine] = unpack(self.record.newest)[known]
-
-    def _windows(
-        self, decided_s: int, panes: list[tuple[int, int, bytes]], records: Mapping[int, state.RowRecord]
-    ) -> None:
-        """Panes into the windows, and where those are other ones: from when on their counts are complete."""
-        ledger = self.shard.ledger
-        now = [longest_by_grid(objective) for objective in self.shard.catalog.objectives]
-        held: list[list[int]] = [[] for _ in now]
-        for row, record in records.items():
-            held[row] = now[row] if record.windows is None else record.windows
-        regrid = Regrid(ledger.windows, decided_s, held)
-        periods = {row: record.period for row, record in records.items() if record.period is not None}
-        regrid.sum_up_since({row: start_s for row, (start_s, _) in periods.items()})
-        for grid_s, start_s, value in sorted(panes):
-            pane = decode(state.PaneRecord, value)
-            rows = self.new_row[unpack(pane.rows)]
-            known = rows >= 0
-            regrid.put(grid_s, start_s, rows[known], unpack(pane.sums).reshape(-1, WIDTH)[known])
-        regrid.finish()
-        for row, record in records.items():
-            window = self.shard.catalog.objectives[row].window
-            since_s = self._period_start_s(window)
-            before_s = periods[row][0] if row in periods else None
-            complete_s = regrid.longest_start_s(row)
-            if since_s is not None and before_s is not None and since_s <= before_s:
-                slot = ledger.windows.slot[row, window]
-                ledger.windows.sums[slot] += unpack(periods[row][1]) - regrid.since(row)
-                complete_s = before_s if complete_s is None else min(before_s, complete_s)
-            ledger.complete_s[row] = record.complete_s
-            if held[row] != now[row] or since_s != before_s:
-                self.has_moved = True
-                ledger.complete_s[row] = max(
-                    record.complete_s, decided_s if complete_s is None else complete_s
-                )
-
-    def _period_start_s(self, window: Window) -> int | None:
-        """Start of a calendar window's present period."""
-        moving = self.shard.ledger.windows.moving[window]
-        return moving.start_s if isinstance(moving, PeriodSums) else None
 
     def _history(self, grid_s: int, start_s: int, record: state.HistoryRecord) -> None:
         cells = Cells(unpack(record.pairs), unpack(record.weights), unpack(record.bad_weights), record.unit)
@@ -310,16 +302,13 @@ class _Restorer:
         self.leftovers.append(alert_without_rule(announced, self.record.decided_s or 0))
 
     def _service(self, service: tuple[str, str], record: state.ServiceRecord) -> None:
-        if service in self.shard.ledger.versions:
+        if service in self.shard.catalog.services:
             if record.frozen:
                 self.shard.evaluator.policies.frozen.add(service)
             if record.under is None:
                 self._of_version_3 += [service] if record.frozen else []
             for name in record.under or ():
                 self._under(service, name)
-            self.shard.ledger.versions[service].seen = {
-                version: Seen(*when) for version, *when in record.versions
-            }
         elif record.frozen:
             self.leftovers.append(freeze_without_slo(service, self.record.decided_s or 0))
 
@@ -347,8 +336,7 @@ class _Restorer:
         if known.any():
             sums = unpack(record.sums).reshape(-1, WIDTH)
             self.shard.ledger.pending.setdefault(pane, []).append((rows[known].astype(np.int64), sums[known]))
-        for namespace, service, version, first_ms in record.versions:
-            if (namespace, service) in self.shard.ledger.versions:
-                self.shard.ledger.pending_versions.setdefault(pane, []).append(
-                    VersionSeen(namespace, service, version, pane, first_ms)
-                )
+        for namespace, service, version, _ in record.versions:
+            self.shard.ledger.put_version((namespace, service, version, pane), 1)
+        for namespace, service, version, events in record.sightings:
+            self.shard.ledger.put_version((namespace, service, version, pane), events)

@@ -19,8 +19,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.wire.event import ABSENT_TS, MAX_TS_MS, Event
+from stream.wire.event import ABSENT_TS, MAX_TS_MS, MIN_TS_MS, Event
 from stream.wire.frame import Frame, Interner
+from stream.wire.guesses import quoted_time
 from stream.wire.reject import (
     BAD_TIME,
     FUTURE_TIMESTAMP,
@@ -39,6 +40,9 @@ try:
     from stream.wire._scan import scan
 except ImportError:  # there was no C compiler
     scan = None  # type: ignore[assignment]
+
+is_compiled = scan is not None
+"""Whether plain records are read by the compiled scanner."""
 
 MAX_AHEAD_MS = 60_000
 """How far ts may be ahead of its own record's timestamp."""
@@ -113,6 +117,10 @@ def _scan(values: list[bytes | None], said: Said) -> tuple[_Columns, list[int]]:
             return -1
 
     others = scan(values, said.known, learn, number, ts_ms, latency_ms, latency_s)
+    # The scanner takes any whole number for a time; what is none is told apart by the decoder.
+    small = np.flatnonzero((ts_ms >= 0) & (ts_ms < MIN_TS_MS))
+    if len(small):
+        others = sorted({*others, *small.tolist()})
     if others:  # what was read of them before the scanner gave up is nothing
         number[others] = ts_ms[others] = 0
     return _Columns(ts_ms, _in_ms(latency_ms, latency_s), number), others
@@ -178,7 +186,9 @@ def time_ms(ts: int | str | None, name: str = "ts") -> int:
         try:
             ms = parse_ms(ts)
         except ValueError as fault:
-            raise RecordError(BAD_TIME, f"{name}: {fault}: {found(ts)}") from None
+            hint = quoted_time(ts)
+            detail = f"{name}: {fault}: {found(ts)}" + (f" ({hint})" if hint else "")
+            raise RecordError(BAD_TIME, detail) from None
         if not 0 <= ms <= MAX_TS_MS:
             raise RecordError(OUT_OF_RANGE, f"{name}: expected a time in 1970 to 9999 UTC, found {found(ts)}")
         return ms

@@ -21,6 +21,8 @@ MAX_DEPTH = 500
 """Nesting of objects and arrays. A limit of our own: the parser's depends on how deep its caller is."""
 MAX_TS_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+MIN_TS_MS = 100_000_000_000
+"""March 1973: a smaller integer is a time in seconds. Times before are written as RFC 3339."""
 ABSENT_TS = -1
 MILLION = 1_000_000
 
@@ -42,7 +44,7 @@ class Event(Struct, gc=False):
     """One record as decoded. An explicit null is None and counts as absent; a default means absent, too."""
 
     service: Name
-    ts: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    ts: Annotated[int, Meta(ge=MIN_TS_MS, le=MAX_TS_MS)] | str | None = ABSENT_TS
     namespace: Name | None = "default"
     endpoint: LongName | None = ""
     method: LongName | None = ""
@@ -67,27 +69,37 @@ class Rule:
     kinds: tuple[str, ...]
     is_name: bool = False
     """A string of bounded length."""
+    is_time: bool = False
+    words: tuple[str, ...] = ()
+    """Of a string: what it may be."""
 
 
 NAME = Rule("a string of 1 to 200 characters", ("string",), is_name=True)
 SHORT = Rule("a string of at most 200 characters", ("string",), is_name=True)
 LONG_NAME = Rule(f"a string of at most {MAX_LONG_NAME} characters", ("string",), is_name=True)
 STRING = Rule("a string", ("string",))
+TIME = Rule(
+    f"an integer from {MIN_TS_MS} to {MAX_TS_MS} (epoch ms) or an RFC 3339 string",
+    ("integer", "string"),
+    is_time=True,
+)
 _NUMBER = ("integer", "number")
 
 RULES: dict[str, Rule] = {
     "service": NAME,
-    "ts": Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string")),
+    "ts": TIME,
     "namespace": NAME,
     "endpoint": LONG_NAME,
     "method": LONG_NAME,
     "status": Rule("an integer from 100 to 599", ("integer",)),
-    "grpc_status": Rule("an integer from 0 to 16 or an upper-case gRPC status name", ("integer", "string")),
+    "grpc_status": Rule(
+        "an integer from 0 to 16 or an upper-case gRPC status name", ("integer", "string"), words=GRPC_CODES
+    ),
     "ok": Rule("true or false", ("boolean",)),
     "latency_ms": Rule("a finite number of at least 0", _NUMBER),
     "latency_s": Rule("a finite number of at least 0", _NUMBER),
     "version": LONG_NAME,
-    "track": Rule(f"one of {', '.join(TRACKS)}", ("string",)),
+    "track": Rule(f"one of {', '.join(TRACKS)}", ("string",), words=TRACKS),
     "sample_rate": Rule("a number from 0.000001 to 1", _NUMBER),
     "tier": STRING,
     "attributes": Rule("an object of strings, finite numbers, booleans and nulls", ("object",)),

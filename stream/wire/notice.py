@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from stream.model.deploy import ChangeEvent, DeployEvent, DeployState
 from stream.wire.decode import MAX_AHEAD_MS, time_ms
-from stream.wire.event import ABSENT_TS, MAX_TS_MS, NAME, SHORT, Name, Rule, Short
+from stream.wire.event import ABSENT_TS, MAX_TS_MS, MIN_TS_MS, NAME, SHORT, TIME, Name, Rule, Short
 from stream.wire.reject import FUTURE_TIMESTAMP, MISSING_FIELD, Form, RecordError, read_record
 
 MAX_LINKS = 20
@@ -32,22 +32,21 @@ class _Deploy(Struct):
     version: Short | None = None
     previous_version: Short | None = None
     stage: _Percent | None = None
-    at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    at: Annotated[int, Meta(ge=MIN_TS_MS, le=MAX_TS_MS)] | str | None = ABSENT_TS
     by: Short | None = None
     change_kind: Short | None = None
     links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
 
 
-_TIME = Rule(f"an integer from 0 to {MAX_TS_MS} (epoch ms) or an RFC 3339 string", ("integer", "string"))
 DEPLOY_RULES: dict[str, Rule] = {
     "deployment": NAME,
     "service": NAME,
-    "state": Rule("one of started, stage, promoted, rolled_back, finished", ("string",)),
+    "state": Rule(f"one of {', '.join(DeployState)}", ("string",), words=tuple(DeployState)),
     "namespace": NAME,
     "version": SHORT,
     "previous_version": SHORT,
     "stage": Rule("a number above 0, at most 100", ("integer", "number")),
-    "at": _TIME,
+    "at": TIME,
     "by": SHORT,
     "change_kind": SHORT,
     "links": Rule(
@@ -105,7 +104,7 @@ class _Change(Struct):
     service: Name | None = None
     resource: Name | None = None
     namespace: Name | None = "default"
-    at: Annotated[int, Meta(ge=0, le=MAX_TS_MS)] | str | None = ABSENT_TS
+    at: Annotated[int, Meta(ge=MIN_TS_MS, le=MAX_TS_MS)] | str | None = ABSENT_TS
     version: Short | None = None
     by: Short | None = None
     links: Annotated[list[_Link], Meta(max_length=MAX_LINKS)] | None = None
@@ -117,7 +116,7 @@ CHANGE_RULES: dict[str, Rule] = {
     "service": NAME,
     "resource": NAME,
     "namespace": NAME,
-    "at": _TIME,
+    "at": TIME,
     "version": SHORT,
     "by": SHORT,
     "links": DEPLOY_RULES["links"],

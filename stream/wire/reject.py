@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.wire.event import MAX_DEPTH, MAX_RECORD_BYTES, RULES, Event, Rule
+from stream.wire.guesses import guess
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -155,6 +157,8 @@ def _raw_fields(value: bytes) -> dict[str, msgspec.Raw]:
             raise RecordError(NOT_AN_OBJECT, f"expected an object, found {found(document)}")
         return _fields(document)
     except msgspec.DecodeError as fault:
+        if value.startswith(codecs.BOM_UTF8):
+            raise RecordError(NOT_JSON, f"begins with a byte order mark: {found(value[3:])}") from None
         raise RecordError(NOT_JSON, f"{fault}: {found(value)}") from None
 
 
@@ -170,15 +174,15 @@ def _record_of(raw: dict[str, msgspec.Raw], form: Form[T]) -> T:
         try:
             values[name] = decode(text)
         except msgspec.ValidationError:
-            faults.append(
-                (
-                    _error_of(form.rules[name], text),
-                    f"{name}: expected {form.rules[name].text}, found {found(text)}",
-                )
-            )
+            faults.append((_error_of(form.rules[name], text), _expected(name, form.rules[name], text)))
     if faults:
         raise RecordError(faults[0][0], "; ".join(detail for _, detail in faults))
     return form.kind(**values)
+
+
+def _expected(name: str, rule: Rule, text: bytes) -> str:
+    hint = guess(name, rule, text)
+    return f"{name}: expected {rule.text}, found {found(text)}" + (f" ({hint})" if hint else "")
 
 
 def _error_of(rule: Rule, text: bytes) -> str:

@@ -61,6 +61,8 @@ class ShardRecord(Record, frozen=True):
     """By row: pane of the first counted event; ``newest`` that of the newest. Nearly all of them change at
     every tick: as records of their own they would be most of a checkpoint."""
     newest: bytes = b""
+    generation: int = 0
+    """Of the pane records that count: it grows when all of them are written anew."""
 
 
 class RowRecord(Record, frozen=True):
@@ -86,8 +88,8 @@ class RowRecord(Record, frozen=True):
 
 class ServiceRecord(Record, frozen=True):
     frozen: bool
-    versions: list[tuple[str, int, int, int]]
-    """(version, first_ms, last_end_s, decided_s)."""
+    versions: list[tuple[str, int, int, int]] = []
+    """(version, first_ms, last_end_s, decided_s): of format 3."""
     under: list[str] | None = None
     """SLOs that are under their freeze threshold; None: not known (version 3)."""
 
@@ -100,8 +102,39 @@ class PaneRecord(Record, frozen=True):
 class PendingRecord(Record, frozen=True):
     rows: bytes
     sums: bytes
-    versions: list[tuple[str, str, str, int]]
-    """(namespace, service, version, first_ms)."""
+    versions: list[tuple[str, str, str, int]] = []
+    """(namespace, service, version, first_ms): of format 3."""
+    sightings: list[tuple[str, str, str, int]] = []
+    """(namespace, service, version, events)."""
+
+
+class VersionRecord(Record, frozen=True):
+    """One version of a service. While it is seen, sightings tell when it was seen last."""
+
+    service: tuple[str, str]
+    version: str
+    began_ms: int
+    last_s: int
+    served_s: int
+    condemned_s: int | None
+
+
+class SightingsRecord(Record, frozen=True):
+    """What was seen in one pane, of all services: columns by the numbers that version records have."""
+
+    numbers: bytes
+    events: bytes
+    served_s: bytes
+
+
+class RolledBackRecord(Record, frozen=True):
+    """Deploy events of one service that say that a version was taken back."""
+
+    waiting: list[tuple[str, str | None, int, str | None, int]]
+    """(deployment, share in percent, at, version, tick at which it counts)."""
+    counted: list[tuple[str, str | None, int]]
+    """(deployment, share in percent, at)."""
+    forgotten_ms: int
 
 
 class HistoryRecord(Record, frozen=True):

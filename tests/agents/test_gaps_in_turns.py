@@ -133,7 +133,6 @@ def worker(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Worke
     monkeypatch.setattr(turns, "MOST_DUE", MOST)
     path = tmp_path / "slos.yaml"
     path.write_text("---".join(SLO.replace("NAME", name) for name in sorted(BY_PARTITION.values())))
-    ruleset = load_rules([path])
     store = Store()
 
     def make() -> Worker:
@@ -143,7 +142,7 @@ def worker(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Worke
         def start(work: Coroutine[Any, Any, None]) -> None:
             made.tasks.add(asyncio.create_task(work))
 
-        rules = Rules(ruleset, PARTITIONS)
+        rules = Rules(load_rules([path]), PARTITIONS)
         windows = Windows(
             "app", "", "request-events", cast(Any, store), rules, Stats(), 1_000, nothing, start
         )

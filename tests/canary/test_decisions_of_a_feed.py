@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from canary.timelines import never
 
 from stream.canary.book import CanaryBook
 from stream.canary.cohorts import MAX_COHORTS
@@ -188,7 +189,7 @@ def taken_up(of: Feed, rules: Ruleset) -> CanaryBook:
 def ticks(book: CanaryBook, of: Feed, count: int) -> list[Signal]:
     decided_s = of.shard.ledger.decided_s
     assert decided_s is not None
-    return [signal for i in range(1, count + 1) for signal in book.at(decided_s + 10 * i, ())]
+    return [signal for i in range(1, count + 1) for signal in book.at(decided_s + 10 * i, (), never)]
 
 
 @pytest.mark.parametrize("method", ["sequential", "fixed", "kayenta"])
@@ -283,12 +284,12 @@ def test_a_chunk_that_grows_past_the_forgetting_of_cohorts_is_read_as_before(tmp
 
     full = [request(hour_s, endpoint=f"/{i}") for i in range(MAX_COHORTS)]
     book.observe(0, counted(full), False, True, 0, None)
-    list(book.at(hour_s + 10, ()))
+    list(book.at(hour_s + 10, (), never))
     chunk = [request(hour_s + 11, endpoint="/new")]
     book.observe(1, counted(chunk), False, False, 0, hour_s + 10)
     later_s = hour_s + 6 * 3600
     for tick_s in range(hour_s + 20, later_s + 10, 10):
-        list(book.at(tick_s, ()))
+        list(book.at(tick_s, (), never))
     assert len(book.cohorts.names) == 1
     chunk += [request(later_s, endpoint="/new"), request(later_s, endpoint="/newer")]
     book.observe(1, counted(chunk), True, False, 0, later_s)

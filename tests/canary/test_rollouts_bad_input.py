@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from canary.timelines import SILENT_PANES, WARMUP_S, Play, analysis, play, told
+from canary.timelines import SILENT_PANES, WARMUP_S, Play, analysis, never, play, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,9 +224,9 @@ def test_a_deploy_event_of_a_service_that_nothing_analyses_is_passed_over() -> N
     book = CanaryBook([analysis(5, 25)], {})
     assert not book.announce(replace(told("started", 10, "5"), service="ledger"))
     assert not book.announce(replace(told("started", 10, "5"), namespace="other"))
-    assert list(book.at(10, ())) == []
+    assert list(book.at(10, (), never)) == []
     assert book.announce(told("started", 10, "5"))
-    assert [signal.value["deployment"] for signal in book.at(20, ())] == ["d1"]
+    assert [signal.value["deployment"] for signal in book.at(20, (), never)] == ["d1"]
 
 
 def test_all_that_grows_with_what_comes_in_is_bounded() -> None:

@@ -44,6 +44,11 @@ def told(
     return DeployEvent(deployment, "shop", "payment", DeployState(state), at_ms, version, previous, share)
 
 
+def never(_service: tuple[str, str], _version: str) -> bool:
+    """Nothing was taken back."""
+    return False
+
+
 @dataclass
 class Play:
     """A rollout, and the tick up to which it was played."""

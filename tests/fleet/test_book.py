@@ -10,14 +10,16 @@ import orjson
 import pytest
 
 from schemas import faults
+from stream.fleet import judged
 from stream.fleet.book import MAX_NAMESPACES, Book
+from stream.fleet.history import MAX_CHANGES
 from stream.fleet.record import MAX_AFFECTED, MAX_SLOS
 from stream.model.deploy import ChangeEvent
 from stream.model.graph import Node, ServiceGraph
 from stream.model.objective import Availability, Objective, Rolling
 from stream.model.ruleset import Ruleset
 from stream.wire.rfc3339 import format_ms
-from stream.wire.signal import Signal, encode
+from stream.wire.signal import encode
 
 START_MS = 1_790_000_040_000
 MINUTE_MS = 60_000
@@ -190,9 +192,10 @@ def test_the_book_is_as_of_its_newest_record_and_forgets_after_90_days(book: Boo
     tell(book, "slo-budgets", budget("payment", 5))
     assert book.now_ms == START_MS + 60 * MINUTE_MS
     tell(book, "slo-budgets", budget("payment", 89 * 24 * 60))
-    assert book.holds(change("1", 0))
+    assert book.impact(change("2", 92 * 24 * 60)).history.changes == 1
     tell(book, "slo-budgets", budget("payment", 91 * 24 * 60))
-    assert not book.holds(change("1", 0))
+    assert book.impact(change("2", 92 * 24 * 60)).history.changes == 0
+    assert book.holds(change("1", 0))  # a repeat is known for longer
 
 
 def test_what_became_of_earlier_changes_is_reckoned_with(book: Book) -> None:
@@ -270,10 +273,44 @@ def test_lists_are_bounded_and_counts_are_not() -> None:
     assert faults("change-impacts", value) == []
 
 
-def test_changes_of_ever_new_namespaces_are_judged_and_not_remembered() -> None:
+def of_namespace(i: int) -> ChangeEvent:
+    return ChangeEvent("1", f"n{i}", "a", None, "deploy", START_MS)
+
+
+def test_changes_of_ever_new_namespaces_are_judged_once() -> None:
+    """What became of changes is remembered for so many namespaces; that they were judged, for all."""
     book = Book(Ruleset())
-    signals: list[Signal] = []
     for i in range(MAX_NAMESPACES + 5):
-        signals.append(book.judge(ChangeEvent("1", f"n{i}", "a", None, "deploy", START_MS)))
-    assert len(signals) == MAX_NAMESPACES + 5
-    assert not book.holds(ChangeEvent("1", f"n{MAX_NAMESPACES}", "a", None, "deploy", START_MS))
+        book.judge(of_namespace(i))
+    assert all(book.holds(of_namespace(i)) for i in range(MAX_NAMESPACES + 5))
+    again = Book(Ruleset())
+    for i in range(MAX_NAMESPACES + 5):
+        again.expect(of_namespace(i))
+        again.expect(of_namespace(i))
+    assert len(list(again.finish())) == MAX_NAMESPACES + 5
+
+
+def test_repeats_are_known_in_a_namespace_of_many_changes_and_after_a_restart() -> None:
+    book, again = Book(RULES), Book(RULES)
+    changes = [change(str(i), i) for i in range(3 * MAX_CHANGES)]
+    for event in changes:
+        record: Any = book.judge(event).value
+        tell(again, "change-impacts", record)
+    assert all(book.holds(event) and again.holds(event) for event in changes)
+
+
+def test_what_is_known_as_judged_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judged, "MAX_JUDGED", 3)
+    book = Book(RULES)
+    for name in ("1", "2", "3", "1", "4"):
+        book.judge(change(name, 1))
+    assert [name for name in "1234" if book.holds(change(name, 1))] == ["1", "3", "4"]
+
+
+def test_changes_of_two_services_with_one_id_do_not_displace_each_other(book: Book) -> None:
+    events = [change("1", 1, service) for service in ("payment", "search")]
+    events.append(replace(events[0], service=None, resource="payment"))
+    ids = {str(book.judge(event).value["id"]) for event in events}
+    assert len(ids) == 3
+    assert all(book.holds(event) for event in events)
+    assert not book.holds(replace(events[0], by="somebody else"))

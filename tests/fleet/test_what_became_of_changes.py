@@ -143,10 +143,20 @@ def test_a_repeat_changes_nothing_and_another_change_of_the_id_replaces_it() -> 
     history = History()
     history.remember(change("1", START_MS), {"payment-up": 80.0})
     history.remember(change("1", START_MS), {"payment-up": 10.0})
-    assert history.changes["1"].left_pct == {"payment-up": 80.0}
+    assert [one.left_pct for one in history.changes.values()] == [{"payment-up": 80.0}]
     history.remember(change("1", START_MS + 1), {"payment-up": 10.0})
-    assert history.changes["1"].left_pct == {"payment-up": 10.0}
-    assert len(history.changes) == 1
+    assert [one.left_pct for one in history.changes.values()] == [{"payment-up": 10.0}]
+
+
+def test_changes_of_two_services_with_one_id_are_two() -> None:
+    history = History()
+    for service in ("payment", "search"):
+        history.remember(change("1", START_MS, service=service), {})
+    assert len(history.changes) == 2
+    assert all(history.holds(change("1", START_MS, service=service)) for service in ("payment", "search"))
+    record = history.similar(change("1", FAR_MS, service="mail"), lambda *_: (), FAR_MS)
+    assert record.changes == 2
+    assert history.similar(change("1", FAR_MS, service="search"), lambda *_: (), FAR_MS).changes == 1
 
 
 def test_what_is_old_is_forgotten_and_the_oldest_of_too_many() -> None:
@@ -154,12 +164,13 @@ def test_what_is_old_is_forgotten_and_the_oldest_of_too_many() -> None:
     for i in range(3 * MAX_CHANGES):
         history.remember(change(str(i), START_MS + i), {})
         assert len(history.changes) <= 1.1 * MAX_CHANGES
-    assert set(history.changes) >= {str(i) for i in range(2 * MAX_CHANGES, 3 * MAX_CHANGES)}
+    named = {one.event.change for one in history.changes.values()}
+    assert named >= {str(i) for i in range(2 * MAX_CHANGES, 3 * MAX_CHANGES)}
     for i in range(2 * MAX_ALERTS):
         history.observe(alert(str(i), START_MS + i))
     assert MAX_ALERTS <= len(history.alerts) <= 1.1 * MAX_ALERTS
     history.forget(START_MS + KEPT_S * 1000 + 3 * MAX_CHANGES - 1)
-    assert list(history.changes) == [str(3 * MAX_CHANGES - 1)]
+    assert [one.event.change for one in history.changes.values()] == [str(3 * MAX_CHANGES - 1)]
     history.forget(START_MS + 2 * KEPT_S * 1000)
     assert not history.changes
     assert not history.alerts

@@ -16,8 +16,7 @@ from .clock import HOUR_MS, PANE_MS, calendar_period, down, nominal_ms, pane_end
 from .events import MILLIONTHS, Event
 from .names import service_key
 from .objectives import Objective, Rule, verdict
-
-MOST_VERSIONS = 256
+from .versions import Versions
 
 
 @dataclass(frozen=True)
@@ -290,36 +289,19 @@ class Service:
     name: str
     slos: list[Slo] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    versioned: list[Event] = field(default_factory=list)
-    """Events of the versions that are not forgotten."""
+    versions: Versions = field(default_factory=Versions)
     frozen: bool = False
 
     @property
     def key(self) -> str:
         return service_key(self.namespace, self.name)
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: Event, next_tick: int) -> None:
+        """``next_tick`` is the first one that was not decided when the event came."""
         self.events.append(event)
-        if event.version is not None:
-            self.versioned.append(event)
-
-    def versions(self, tick: int) -> list[str]:
-        """By smallest ts, ties by name, among the service's events by T: the newest is the last."""
-        smallest: dict[str, int] = {}
-        for event in self.versioned:
-            if event.ts < tick:
-                assert event.version is not None
-                smallest[event.version] = min(event.ts, smallest.get(event.version, event.ts))
-        return sorted(smallest, key=lambda version: (smallest[version], version))
-
-    def forget_versions(self, tick: int) -> None:
-        """Unseen for the service's longest SLO window: forgotten; at most 256 are kept."""
-        longest = max(length for slo in self.slos for length in slo.windows_ms())
-        start = window_start(tick, longest)
-        seen = {event.version for event in self.versioned if start <= event.ts < tick}
-        known = [version for version in self.versions(tick) if version in seen]
-        kept = set(known[-MOST_VERSIONS:])
-        self.versioned = [event for event in self.versioned if event.ts >= tick or event.version in kept]
+        in_time = pane_end(event.ts) >= next_tick
+        if event.version is not None and event.track != "shadow" and in_time:
+            self.versions.see(pane_end(event.ts), event.version)
 
 
 def longest_window_ms(slos: Iterable[Slo]) -> int:

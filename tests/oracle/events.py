@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 MAX_TS = 253402300799999
+MIN_INTEGER_TS = 10**11
 MAX_RECORD_BYTES = 1024 * 1024
 MILLIONTHS = 1_000_000
 TRACKS = ("stable", "canary", "baseline", "shadow")
@@ -95,6 +96,8 @@ def _ts(value: Any) -> int:
     """Integer epoch ms or RFC 3339; digits beyond milliseconds are cut; absent in a file: dead letter."""
     if isinstance(value, str):
         value = _rfc3339_ms(value)
+    elif type(value) is int and value < MIN_INTEGER_TS:
+        raise Refused("ts: seconds")
     if type(value) is not int or not 0 <= value <= MAX_TS:
         raise Refused("ts")
     return value

@@ -150,7 +150,7 @@ def freeze(service: Service, tick: int, offenders: list[AsOf]) -> Record:
 def rollback(service: Service, state: AsOf) -> Record:
     """`deploy-rollbacks`."""
     objective = state.slo.objective
-    versions = [None, None, *service.versions(state.tick)]
+    version, previous_version = service.versions.serving(state.tick)
     return {
         "schema": "burngate.rollback/v1",
         "id": f"{objective.position}/{state.tick}",
@@ -159,8 +159,8 @@ def rollback(service: Service, state: AsOf) -> Record:
         "slo": objective.name,
         "budget_remaining_pct": number(state.remaining_pct),
         "threshold_pct": number(objective.rollback_below),
-        "version": versions[-1],
-        "previous_version": versions[-2],
+        "version": version,
+        "previous_version": previous_version,
         "evaluated_at": rfc3339(state.tick),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import records
 from .clock import MINUTE_MS, PANE_MS, down, pane_end, up, window_start
 from .decisions import Alert, AsOf, Service, Slo, horizon_ms, longest_window_ms
@@ -9,11 +11,14 @@ from .events import Refused, parse_event
 from .names import service_key, slo_key
 from .objectives import parse_objectives
 from .records import TOPICS, Record
+from .versions import parse_deploys
 
 
-def replay(slo_text: str, lines: list[bytes], lateness_ms: int = 5000) -> dict[str, list[Record]]:
-    """Topic → records in the contract's order. ``lines`` without their line feed."""
-    run = _Run(slo_text, lateness_ms)
+def replay(
+    slo_text: str, lines: list[bytes], lateness_ms: int = 5000, deploys: Sequence[bytes] = ()
+) -> dict[str, list[Record]]:
+    """Topic → records in the contract's order. ``lines`` and ``deploys`` without their line feed."""
+    run = _Run(slo_text, lateness_ms, deploys)
     for line_number, line in enumerate(lines, start=1):
         run.read(line_number, line.removesuffix(b"\r"))
     run.finish()
@@ -21,7 +26,7 @@ def replay(slo_text: str, lines: list[bytes], lateness_ms: int = 5000) -> dict[s
 
 
 class _Run:
-    def __init__(self, slo_text: str, lateness_ms: int) -> None:
+    def __init__(self, slo_text: str, lateness_ms: int, deploys: Sequence[bytes]) -> None:
         self.lateness_ms = lateness_ms
         self.slos = [Slo(objective) for objective in parse_objectives(slo_text)]
         self.services: dict[tuple[str, str], Service] = {}
@@ -29,6 +34,9 @@ class _Run:
             slo.alerts = [Alert(rule) for rule in slo.objective.rules]
             identity = (slo.objective.namespace, slo.objective.service)
             self.services.setdefault(identity, Service(*identity)).slos.append(slo)
+        for told in parse_deploys(deploys):
+            if told.service in self.services and told.version is not None:
+                self.services[told.service].versions.named.append((told.counts_at, told.version))
         self.longest_ms = longest_window_ms(self.slos)
         self.horizon_ms = horizon_ms(self.slos)
         self.largest_ts: int | None = None
@@ -58,7 +66,7 @@ class _Run:
         assert self.watermark is not None
         service = self.services.get((event.namespace, event.service))
         if service is not None:
-            service.observe(event)
+            service.observe(event, self.next_tick)
             for slo in service.slos:
                 slo.observe(event, self.watermark)
         self.decide(self.watermark)
@@ -99,12 +107,12 @@ class _Run:
     def _tick(self, tick: int) -> None:
         for service in sorted(self.services.values(), key=lambda service: service.key):
             states = [AsOf(slo, tick) for slo in service.slos]
-            service.forget_versions(tick)
             for state in states:
                 self._alerts(state)
             self._freeze(service, states, tick)
             for state in states:
                 self._rollback(service, state)
+            service.versions.forget(tick)
         if tick % MINUTE_MS == 0:
             for service in sorted(
                 self.services.values(), key=lambda s: service_key(s.namespace, s.name, True)
@@ -141,7 +149,10 @@ class _Run:
     def _rollback(self, service: Service, state: AsOf) -> None:
         """One record each time remaining_pct falls below the threshold, armed again once it has recovered."""
         if state.slo.rollback.advance(state, state.slo.objective.rollback_below):
-            self.output["deploy-rollbacks"].append(records.rollback(service, state))
+            record = records.rollback(service, state)
+            self.output["deploy-rollbacks"].append(record)
+            if record["version"] is not None:
+                service.versions.named.append((state.tick, record["version"]))
 
     def _budgets(self, tick: int) -> None:
         """At whole minutes at which the time window holds a counted event, or held one a minute before."""

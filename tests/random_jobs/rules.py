@@ -9,7 +9,20 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-ODD = ("café", "a b", "100%", "x|y", "🚀", "'quoted\"", "-", "ns:svc", "Ω" * 200)
+ODD = (
+    "café",
+    "a b",
+    "100%",
+    "x|y",
+    "team/a",
+    "resource:db",
+    "%2F",
+    "🚀",
+    "'quoted\"",
+    "-",
+    "ns:svc",
+    "Ω" * 200,
+)
 """Names that somebody will have."""
 PLAIN = ("payment", "search", "cart", "ledger")
 ENDPOINTS = ("/pay", "/pay/card", "/v1/orders/{id}", "", "/é", "/a|b")

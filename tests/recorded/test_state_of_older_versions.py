@@ -28,10 +28,19 @@ from stream.slo.reached import memory
 from stream.wire import partial, state
 from stream.wire.partial import decode_message, encode_reports
 from stream.wire.signal import Signal, encode
-from stream.wire.state import PairRecord, RowRecord, ServiceRecord, decode, decode_shard, key, parse_key
+from stream.wire.state import (
+    PairRecord,
+    RowRecord,
+    ServiceRecord,
+    VersionRecord,
+    decode,
+    decode_shard,
+    key,
+    parse_key,
+)
 
 OLD = recording.version_3()
-NEW_KINDS = {"pieces"}
+NEW_KINDS = {"version", "sightings", "rolled-back", "pieces"}
 """Kinds of state records that there were none of when the recording was made."""
 WRITERS = [*Path("stream/slo").glob("*.py"), *Path("stream/canary").glob("*.py")]
 
@@ -121,9 +130,10 @@ def test_everything_is_taken_over(partition: int) -> None:
     for place, value in of_kind(part, "service"):
         service, record = (place[0], place[1]), decode(ServiceRecord, value)
         frozen |= {service} if record.frozen else set()
-        found = shard.ledger.versions[service].seen
-        assert {v: (s.first_ms, s.last_end_s, s.decided_s) for v, s in found.items()} == {
-            name: tuple(when) for name, *when in record.versions
+        found = shard.ledger.versions.seen[service]
+        # Its run begins with its first event, its last sighting is known, and nothing of the last hour.
+        assert {v: (s.began_ms, s.last_s, s.events) for v, s in found.items()} == {
+            name: (first_ms, last_end_s, 0) for name, first_ms, last_end_s, _ in record.versions
         }
     assert shard.evaluator.policies.frozen == frozen
     for _, value in of_kind(part, "alert"):
@@ -166,6 +176,14 @@ def test_a_checkpoint_leaves_nothing_of_the_old_format_and_is_restored_alike(par
     new = checkpoint(keeper, old)
     assert decode_shard(new[key("shard")]).version == state.VERSION
     counts = [parse_key(name)[0] for name in new].count
+    known = [decode(VersionRecord, value) for name, value in new.items() if name.startswith(b"version\0")]
+    assert {(*one.service, one.version, one.began_ms, one.last_s) for one in known} == {
+        (*place, *seen[:3])
+        for place, value in of_kind(OLD.parts[partition], "service")
+        for seen in decode(ServiceRecord, value).versions
+    }
+    services = [decode(ServiceRecord, v) for name, v in new.items() if parse_key(name)[0] == "service"]
+    assert not any(record.versions for record in services)
     for kind in ("row", "service", "alert", "pair", "endpoint", "rollout", "shadow", "trial"):
         assert counts(kind) == [parse_key(name)[0] for name in old].count(kind), kind
     again = restored(partition, new)

@@ -226,7 +226,7 @@ def test_what_many_checkpoints_leave_is_what_a_first_one_would_write(seed: int) 
         state = {name: value for name, value in (state | changes).items() if value is not None}
         small = {name: value for name, value in state.items() if is_small(name)}
         kinds |= {parse_key(name)[0] for name in small}
-        anew = Snapshots(keeper.shard).changes(everything=True)
+        anew = Snapshots(keeper.shard).changes()
         assert small == {name: value for name, value in anew.items() if is_small(name)}
     assert kinds == SMALL
 

@@ -1,124 +1,233 @@
-"""Which versions a rollback names: the newest by smallest ts; those long unseen are forgotten."""
+"""Which versions a rollback names: what serves now, and what served before it and was not taken back."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.slo import versions as versions_module
 from stream.slo.versions import MAX_VERSIONS, Versions
 
-MEMORY_S = 3610  # on the grid of 60 s
-NAMES = ("a", "b", "c", "d")
+SERVICE = ("shop", "payment")
+NAMES = ("a", "b", "c", "d", "e")
 START_S = 1_790_000_000 // 3600 * 3600
+DAY_S, HOUR_S = 86_400, 3600
 
 
 class Story:
-    """Every event there was; a version without one in the window is struck out of it."""
+    """All that was seen and named, and the rule read off it anew whenever it is asked for."""
 
-    def __init__(self) -> None:
-        self.events: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        """version → (ts, end of its pane)."""
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.seen: dict[str, dict[int, int]] = defaultdict(dict)
+        """version → tick → events; without what is forgotten."""
+        self.served: list[int] = []
+        """Ticks at which any version was seen."""
+        self.named: list[tuple[int, str]] = []
 
-    def forget(self, tick_s: int) -> None:
-        start_s = (tick_s - MEMORY_S) // 60 * 60
-        for version in [v for v, seen in self.events.items() if all(end <= start_s for _, end in seen)]:
-            del self.events[version]
+    def own_time(self, from_s: int, to_s: int) -> int:
+        between = [t for t in self.served if from_s <= t <= to_s]
+        return sum(min(b - a, 300) for a, b in pairwise(between))
 
-    def newest(self) -> list[str | None]:
-        order = sorted(self.events, key=lambda v: (min(ts for ts, _ in self.events[v]), v))
-        return [*reversed(order), None, None][:2]
+    def runs(self, version: str) -> list[int]:
+        ticks = sorted(self.seen[version])
+        begins = [t for s, t in pairwise(ticks) if self.own_time(s, t) >= HOUR_S]
+        return ticks[:1] + begins
+
+    def is_condemned(self, version: str, tick_s: int) -> bool:
+        for named_s, name in self.named:
+            over = [run for run in self.runs(version) if named_s < run <= tick_s]
+            over += [t for t in self.seen[version] if named_s + DAY_S <= t <= tick_s]
+            if name == version and named_s < tick_s and min(self.seen[version]) <= named_s and not over:
+                return True
+        return False
+
+    def serving(self, tick_s: int) -> tuple[str | None, str | None]:
+        events = {
+            v: sum(n for t, n in ticks.items() if tick_s - HOUR_S < t <= tick_s)
+            for v, ticks in self.seen.items()
+        }
+        candidates = [v for v, n in events.items() if n >= 10] or [v for v, n in events.items() if n]
+        if not candidates:
+            return None, None
+        began = {v: self.runs(v)[-1] for v in self.seen}
+        version = max(candidates, key=lambda v: (began[v], v))
+        before = [v for v in self.seen if began[v] < began[version] and not self.is_condemned(v, tick_s)]
+        return version, max(before, key=lambda v: (max(self.seen[v]), began[v], v), default=None)
+
+    def forget(self) -> None:
+        while len(self.seen) > self.most:
+            del self.seen[min(self.seen, key=lambda v: (max(self.seen[v]), self.runs(v)[-1], v))]
+
+
+GAPS = [1, 1, 1, 2, 5, 29, 30, 31, 60, 330, 359, 360, 361, 720, 3000, 8639, 8640, 8641]
+"""In panes: around 300 s, an hour and a day."""
 
 
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([1, 1, 2, 100, 355, 360, 361, 362, 367, 368]),  # panes until the next event
-            st.sampled_from(NAMES),
-            st.lists(st.tuples(st.sampled_from([1, 200, 359, 360, 361, 366]), st.integers(0, 2)), max_size=3),
-            st.integers(0, 2),  # equal times are common
-            st.booleans(),
+            st.sampled_from(GAPS),
+            st.dictionaries(st.sampled_from(NAMES), st.sampled_from([1, 3, 9, 10, 11]), max_size=3),
+            st.sets(st.sampled_from([*NAMES, "nobody"]), max_size=1),
         ),
-        max_size=25,
-    )
+        max_size=40,
+    ),
+    st.sampled_from([2, 3, 256]),
 )
-def test_the_two_newest_are_those_of_the_events_that_are_not_forgotten(
-    steps: list[tuple[int, str, list[tuple[int, int]], int, bool]],
+def test_what_is_named_is_what_the_rule_says_of_the_whole_story(
+    steps: list[tuple[int, dict[str, int], set[str]]], most: int
 ) -> None:
-    """Time passes tick by tick; a version is forgotten at the tick that finds its window empty.
-
-    a ───x──────────────(3610 s)──┤ forgotten     x starts anew, with its own ts
-    """
-    versions, story, tick_s = Versions(MEMORY_S), Story(), START_S
-    for panes, name, late, ms, ask in steps:
-        for _ in range(panes - 1):
-            tick_s += 10
-            story.forget(tick_s)
-        tick_s += 10
-        pane = tick_s // 10 - 1
-        if not late:
-            versions.observe(name, pane * 10_000 + ms, pane, tick_s - 10)
-            story.events[name].append((pane * 10_000 + ms, tick_s))
-        else:
-            story.forget(tick_s)
-        for age, ms in late:  # they come after the tick was decided, and are seen from the next one on
-            versions.observe(name, (pane - age) * 10_000 + ms, pane - age, tick_s)
-            story.events[name].append(((pane - age) * 10_000 + ms, tick_s - 10 * age))
-        tick_s += 10 * bool(late)
-        story.forget(tick_s)
-        if ask:
-            assert list(versions.newest(tick_s)) == story.newest()
-    story.forget(tick_s)
-    assert list(versions.newest(tick_s)) == story.newest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(versions_module, "MAX_VERSIONS", most)
+        versions, story, tick_s = Versions([SERVICE]), Story(most), START_S
+        for panes, events, named in steps:
+            tick_s += 10 * panes
+            if events:
+                story.served.append(tick_s)
+                for version, n in events.items():
+                    story.seen[version][tick_s] = n
+            versions.move_to(tick_s, {SERVICE: events} if events else {})
+            assert versions.serving(SERVICE) == story.serving(tick_s)
+            for version in sorted(story.seen):
+                assert versions.is_condemned(SERVICE, version) == story.is_condemned(version, tick_s)
+            for version in named:
+                story.named.append((tick_s, version))
+                versions.condemn(SERVICE, version, tick_s)
+            versions.settle()
+            story.forget()
+            assert set(versions.seen[SERVICE]) == set(story.seen)
 
 
-@pytest.mark.parametrize(("memory_s", "last_tick_s"), [(3600, 3600), (3610, 3660), (21_610, 21_900)])
-def test_a_version_is_forgotten_with_the_grid_of_the_longest_window(memory_s: int, last_tick_s: int) -> None:
-    #  seen in [0, 10): the window [floor(T − W, g), T) covers it as long as its start is below 10
-    for tick_s, known in ((last_tick_s, "v1"), (last_tick_s + 10, None)):
-        versions = Versions(memory_s)
-        versions.observe("v1", 3, 0, 0)
-        assert versions.newest(tick_s)[0] == known, tick_s
+class Told:
+    """Versions of one service, tick by tick."""
+
+    def __init__(self) -> None:
+        self.versions, self.tick_s = Versions([SERVICE]), START_S
+
+    def at(self, after_s: int, *seen: str, events: int = 10) -> tuple[str | None, str | None]:
+        """What is named so many seconds later, at a tick at which these are seen."""
+        self.tick_s += after_s
+        self.versions.move_to(self.tick_s, {SERVICE: dict.fromkeys(seen, events)} if seen else {})
+        return self.versions.serving(SERVICE)
+
+    def settle(self) -> None:
+        self.versions.settle()
+
+    def condemn(self, version: str) -> None:
+        self.versions.condemn(SERVICE, version, self.tick_s)
 
 
-def test_the_newest_is_the_one_that_began_last_not_the_one_seen_last() -> None:
-    versions = Versions(3600)
-    versions.observe("v2", 20_000, 2, 20)
-    versions.observe("v1", 10_000, 1, 20)  # late
-    versions.observe("v1", 30_000, 3, 30)
-    assert versions.newest(40) == ("v2", "v1")
-    versions.observe("v0", 20_000, 2, 40)  # as old as v2: ties go by name
-    assert versions.newest(50) == ("v2", "v0")
-    versions.observe("v2", 5_000, 0, 50)  # it began earlier than was known
-    assert versions.newest(60) == ("v0", "v1")
+def test_nobody_is_named_while_nobody_serves() -> None:
+    told = Told()
+    assert told.at(10) == (None, None)
+    assert told.at(10, "1") == ("1", None)
+    assert told.at(3590) == ("1", None)  # its pane begins right an hour before
+    assert told.at(10) == (None, None)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_at_most_256_are_kept_the_newest_ones(seed: int) -> None:
-    names = [f"v{i}" for i in range(300)]
-    first_ms = {name: 10_000 + i // 2 for i, name in enumerate(names)}
-    random.Random(seed).shuffle(names)
-    versions = Versions(3600)
-    for name in names:
-        versions.observe(name, first_ms[name], 1, 10)
-    kept = sorted(names, key=lambda v: (first_ms[v], v))[-MAX_VERSIONS:]
-    assert versions.newest(20) == (kept[-1], kept[-2])
-    assert set(versions.seen) == set(kept)
+@pytest.mark.parametrize(("gap_s", "named"), [(3590, ("2", "1")), (3600, ("1", "2"))])
+def test_a_version_unseen_for_an_hour_begins_anew(gap_s: int, named: tuple[str, str]) -> None:
+    #  1 ── 2 2 2 … 2 ── 1: one exactly 3,600 s earlier is outside
+    told = Told()
+    told.at(10, "1")
+    for _ in range(gap_s // 10 - 1):
+        told.at(10, "2")
+    assert told.at(10, "1") == named
 
 
-def test_what_is_kept_does_not_depend_on_the_order_of_a_panes_sightings() -> None:
-    #  pane 0: 256 versions    pane 1: the oldest of them again, and one more
-    kept = []
-    for order in (("v000", 10_100), ("w", 10_200)), (("w", 10_200), ("v000", 10_100)):
-        versions = Versions(3600)
-        for i in range(MAX_VERSIONS):
-            versions.observe(f"v{i:03}", i, 0, 0)
-        versions.settle(10)
-        for name, first_ms in order:
-            versions.observe(name, first_ms, 1, 10)
-        kept.append((versions.newest(20), set(versions.seen)))
-    assert kept[0] == kept[1]
+@pytest.mark.parametrize("silence_s", [300, 310, 36_000])
+@pytest.mark.parametrize(("silences", "named"), [(1, ("2", "1")), (11, ("2", "1")), (12, ("1", "2"))])
+def test_a_night_of_silence_keeps_the_order(silence_s: int, silences: int, named: tuple[str, str]) -> None:
+    """Silences of the whole service count as 300 s at most; twelve of them are an hour."""
+    told = Told()
+    told.at(10, "1")
+    told.at(10, "2")
+    for _ in range(silences - 1):
+        told.at(silence_s, "2")
+    assert told.at(silence_s, "1", "2") == named
+
+
+@pytest.mark.parametrize(("events", "named"), [(9, ("1", None)), (10, ("2", "1"))])
+def test_a_handful_of_requests_is_no_candidate_beside_one_that_serves(
+    events: int, named: tuple[str, str | None]
+) -> None:
+    told = Told()
+    told.at(10, "1")
+    assert told.at(10, "2", events=events) == named
+    assert Told().at(10, "3", events=1) == ("3", None)
+
+
+def test_ties_go_by_the_run_then_by_name() -> None:
+    told = Told()
+    told.at(10, "1", "2")
+    assert told.at(10, "a", "b") == ("b", "2")  # a began with b, and not before it
+    assert told.at(10, "1", "b") == ("b", "1")
+
+
+def test_what_was_taken_back_is_no_way_back() -> None:
+    told = Told()
+    told.at(10, "1")
+    told.at(10, "2")
+    assert told.at(10, "3") == ("3", "2")
+    told.condemn("2")
+    assert told.at(10, "3") == ("3", "1")
+    told.condemn("1")
+    assert told.at(10, "3") == ("3", None)
+
+
+def test_what_people_kept_for_a_day_is_condemned_no_more() -> None:
+    told = Told()
+    told.at(10, "1")
+    told.at(10, "2")
+    told.condemn("1")
+    for _ in range(8639):
+        assert told.at(10, "1", "2") == ("2", None)
+    assert told.at(10, "1", "2") == ("2", "1")
+
+
+def test_a_new_run_ends_what_was_held_against_the_last_one() -> None:
+    told = Told()
+    told.at(10, "1")
+    told.at(10, "2")
+    told.condemn("2")
+    for _ in range(360):
+        told.at(10, "1")
+    assert told.at(10, "2") == ("2", "1")
+    assert told.at(10, "3") == ("3", "2")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_at_most_256_are_kept_those_seen_last(seed: int) -> None:
+    rng, told = random.Random(seed), Told()
+    seen = [[f"v{rng.randrange(400)}" for _ in range(40)] for _ in range(30)]
+    order: dict[str, tuple[int, int, str]] = {}
+    for names in seen:
+        told.at(10, *names)
+        for name in names:
+            order[name] = told.tick_s, order.get(name, (0, told.tick_s))[1], name
+        told.settle()
+        order = dict(sorted(order.items(), key=lambda one: one[1])[-MAX_VERSIONS:])
+        assert set(told.versions.seen[SERVICE]) == set(order)
+
+
+def test_what_is_forgotten_has_not_been_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events of the last hour count for nothing when it comes back, and nothing is held against it."""
+    monkeypatch.setattr(versions_module, "MAX_VERSIONS", 1)
+    told = Told()
+    told.at(10, "1", events=9)
+    told.condemn("1")
+    told.at(10, "2", events=10)
+    told.settle()
+    assert told.at(10, "1", events=9) == ("2", None)
+    assert not told.versions.is_condemned(SERVICE, "1")
+    for _ in range(360):
+        told.at(10, "1", events=1)
+        told.settle()
+    assert told.versions.seen[SERVICE]["1"].events == 360

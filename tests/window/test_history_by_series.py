@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.window.history import Cells, History
+from stream.wire.columns import pack, unpack
 
 HOUR_S, DAY_S = 3600, 86_400
 PAIRS = np.arange(4)
@@ -124,3 +125,27 @@ def test_however_often_a_pane_is_added_to_it_holds_the_sum(adds: int) -> None:
         history.add(5, cells(i % 4, 10, 1))
     assert sum(history.totals(PAIRS, 60, 60)[0]) == 10 * adds
     assert sum(history.totals(PAIRS, 60, 60)[1]) == adds
+
+
+@pytest.mark.parametrize("weight", [10**12, 10**12 + 1])
+def test_ten_million_of_the_heaviest_are_exact_are_stored_and_can_be_taken_back(weight: int) -> None:
+    """In whole requests and in millionths; 9.2 million of them are what 64 bits hold."""
+    history, tick_s = History(DAY_S), 1_700_000_000 // 3600 * 3600
+    history.move_to(tick_s)
+    chunk, count = 50_000, 0
+    for i in range(600):
+        history.add(tick_s // 10 - 1 - i % 2, cells(1, chunk * weight, chunk // 5 * weight))
+        count += chunk
+    assert history.totals(PAIRS, tick_s, HOUR_S) == (
+        [0, count * weight, 0, 0],
+        [0, count // 5 * weight, 0, 0],
+    )
+    for place in history.places():
+        held = history.get(place)
+        assert held is not None
+        stored = [unpack(pack(column)) for column in (held.pair, held.weight, held.bad_weight)]
+        history.restore(place, Cells(*stored, held.unit))
+    for i in range(600):
+        history.add(tick_s // 10 - 1 - i % 2, cells(1, -chunk * weight, -chunk // 5 * weight))
+    history.add(tick_s // 10 - 1, cells(1, weight, 7))
+    assert history.totals(PAIRS, tick_s, HOUR_S) == ([0, weight, 0, 0], [0, 7, 0, 0])

@@ -54,14 +54,21 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "tier": TEXT,
     "attributes": st.dictionaries(TEXT, st.one_of(TEXT, st.integers(), st.booleans(), st.none()), max_size=3),
 }
-A, B = b'{"ts": 1, "service": "a"}', b'{"ts": 2, "service": "b"}'
+A, B = b'{"ts": 1790000000001, "service": "a"}', b'{"ts": 1790000000002, "service": "b"}'
 TORN = st.sampled_from(
     [
         *[None, b"", b" ", b"\n", b"\r\n", b"{", b"}", b"{}", b"null", b"[]", b",", b"NaN", b"\xff"],
-        *[b'{"ts": 1,', b'"service": "a"}', A[:-1], b"[" + A + b",", B + b"]", b"\xef\xbb\xbf" + A],
+        *[
+            b'{"ts": 1790000000001,',
+            b'"service": "a"}',
+            A[:-1],
+            b"[" + A + b",",
+            B + b"]",
+            b"\xef\xbb\xbf" + A,
+        ],
         *[A + b"\n", b"\n" + A.replace(b" ", b"\n"), A + B, A + b"\n" + B, A + b" " + B, A + b"," + B],
         *[A[:-1] + b', "latency_ms": NaN}', A[:-1] + b', "x": "' + b"y" * 2**20 + b'"}'],
-        *[A[:-1] + b', "ts": 2}', A[:-1] + b', "status": 1, "status": 200}'],
+        *[A[:-1] + b', "ts": 1790000000002}', A[:-1] + b', "status": 1, "status": 200}'],
     ]
 )
 
@@ -166,8 +173,8 @@ def test_order_is_kept_and_columns_are_typed(values: list[bytes | None]) -> None
 
 
 def test_halves_of_a_document_do_not_join_across_records() -> None:
-    whole = b'{"ts": 1, "service": "a"}'
-    frame, rejects = decode([b'{"ts": 1,', b'"service": "a"}', whole + whole, whole], Interner())
+    whole = b'{"ts": 1790000000001, "service": "a"}'
+    frame, rejects = decode([b'{"ts": 1790000000001,', b'"service": "a"}', whole + whole, whole], Interner())
     assert frame.row.tolist() == [3]
     assert [(reject.row, reject.error) for reject in rejects] == [(i, "not_json") for i in range(3)]
 
@@ -187,7 +194,7 @@ def test_an_empty_batch_is_an_empty_frame() -> None:
 
 def test_one_interner_numbers_the_series_of_all_batches() -> None:
     interner = Interner()
-    a, b = b'{"ts": 1, "service": "a"}', b'{"ts": 1, "service": "b", "version": null}'
+    a, b = b'{"ts": 1790000000001, "service": "a"}', b'{"ts": 1790000000001, "service": "b", "version": null}'
     assert decode([a, b], interner)[0].series.tolist() == [0, 1]
     assert decode([b, a, b], interner)[0].series.tolist() == [1, 0, 1]
     assert interner.keys[1] == ("default", "b", "", "", "", "stable")
@@ -212,7 +219,8 @@ def test_kafka_timestamps_may_come_as_an_array() -> None:
 
 def test_slicing_taking_and_joining_keep_the_columns_together() -> None:
     values = [
-        f'{{"ts": {i}, "service": "s{i}", "latency_ms": {i}, "status": {200 + i}}}'.encode() for i in range(6)
+        f'{{"ts": 179000000000{i}, "service": "s{i}", "latency_ms": {i}, "status": {200 + i}}}'.encode()
+        for i in range(6)
     ]
     frame, _ = decode(values, Interner())
     expected = [described(frame, i) for i in range(6)]

@@ -112,7 +112,7 @@ def test_a_null_and_an_absent_part_name_the_same_series() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0", 0),
+        (str(10**11), 10**11),
         (str(MAX_TS), MAX_TS),
         ('"1970-01-01T00:00:00Z"', 0),
         ('"9999-12-31T23:59:59.999Z"', MAX_TS),
@@ -128,6 +128,8 @@ def test_ts_is_epoch_ms_or_a_date_time(text: str, expected: int) -> None:
     ("text", "error"),
     [
         ("-1", "out_of_range"),
+        ("0", "out_of_range"),
+        (str(10**11 - 1), "out_of_range"),
         (str(MAX_TS + 1), "out_of_range"),
         ("9" * 30, "out_of_range"),
         ("9" * 5000, "out_of_range"),
@@ -149,6 +151,50 @@ def test_any_other_ts_is_refused(text: str, error: str) -> None:
     reject = refused(f'{{"service": "a", "ts": {text}}}'.encode())
     assert reject.error == error
     assert reject.detail.startswith("ts: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("1795410010", "seconds? ts is in milliseconds"),
+        ("1795410010.25", "seconds? ts is in milliseconds"),
+        ("1795410010000000", "microseconds? ts is in milliseconds"),
+        ("1795410010000000000", "nanoseconds? ts is in milliseconds"),
+        ('"1795410010000"', "did you mean 1795410010000, without quotes?"),
+        ("1795410010000.0", ""),
+        ("-1", ""),
+        ('"yesterday"', ""),
+    ],
+)
+def test_a_time_in_another_unit_or_in_quotes_is_told(text: str, hint: str) -> None:
+    detail = refused(f'{{"service": "a", "ts": {text}}}'.encode()).detail
+    assert detail.endswith(f"({hint})") if hint else not detail.endswith(")")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("grpc_status", '"NotFound"', "did you mean NOT_FOUND?"),
+        ("grpc_status", '"ok"', "did you mean OK?"),
+        ("grpc_status", '"14"', "did you mean 14, without quotes?"),
+        ("grpc_status", '"quite wrong"', ""),
+        ("status", '"200"', "did you mean 200, without quotes?"),
+        ("status", '"ok"', ""),
+        ("latency_ms", '"12.5"', "did you mean 12.5, without quotes?"),
+        ("sample_rate", '"0.1"', "did you mean 0.1, without quotes?"),
+        ("ok", '"True"', "did you mean true, without quotes?"),
+        ("track", '"Canary"', "did you mean canary?"),
+        ("status", "700", ""),
+    ],
+)
+def test_what_was_most_likely_meant_is_told(name: str, text: str, hint: str) -> None:
+    detail = refused(with_field(name, text)).detail
+    assert detail.endswith(f"({hint})") if hint else "(" not in detail.partition("found")[2]
+
+
+def test_a_byte_order_mark_in_a_record_is_named() -> None:
+    reject = refused(b"\xef\xbb\xbf" + record())
+    assert (reject.error, reject.detail[:32]) == ("not_json", "begins with a byte order mark: {")
 
 
 def test_in_a_file_an_absent_ts_is_refused() -> None:
@@ -174,7 +220,8 @@ def test_live_a_ts_may_be_60_s_ahead_of_its_record_and_no_more() -> None:
 
 
 def test_live_a_ts_may_be_as_old_as_it_likes() -> None:
-    assert ts_ms(record(ts=0), stamp_ms=TS) == 0
+    assert ts_ms(record(ts="1970-01-01T00:00:00Z"), stamp_ms=TS) == 0
+    assert ts_ms(record(ts=10**11), stamp_ms=TS) == 10**11
 
 
 def test_a_file_knows_no_future() -> None:
@@ -193,8 +240,8 @@ def test_names_have_1_to_200_code_points(name: str) -> None:
 
 
 def test_service_is_required() -> None:
-    assert refused(b'{"ts": 1}').error == "missing_field"
-    assert refused(b'{"ts": 1, "service": null}').error == "missing_field"
+    assert refused(b'{"ts": 1790000000001}').error == "missing_field"
+    assert refused(b'{"ts": 1790000000001, "service": null}').error == "missing_field"
 
 
 @pytest.mark.parametrize("name", ["service", "namespace", "endpoint", "method", "version", "track", "tier"])
@@ -434,7 +481,9 @@ def test_a_record_without_a_value_is_refused(value: bytes | None) -> None:
     assert refused(value).error == "empty"
 
 
-@pytest.mark.parametrize("text", ["null", "1", '"a"', "[]", '[{"ts": 1, "service": "a"}]', "true", " 7 "])
+@pytest.mark.parametrize(
+    "text", ["null", "1", '"a"', "[]", '[{"ts": 1790000000001, "service": "a"}]', "true", " 7 "]
+)
 def test_a_record_is_an_object(text: str) -> None:
     assert refused(text.encode()).error == "not_an_object"
 
@@ -448,19 +497,19 @@ def test_a_record_is_an_object(text: str) -> None:
         b"}",
         b"not json",
         b"{'ts': 1}",
-        b'{"ts": 1, "service": "a",}',
+        b'{"ts": 1790000000001, "service": "a",}',
         b'{"ts": 01, "service": "a"}',
         b'{"ts": +1, "service": "a"}',
-        b'{"ts": 1, "service": "a"} x',
-        b'{"ts": 1, "service": "a"}{"ts": 1, "service": "a"}',
-        b'{"ts": 1, "service": "a"}\n{"ts": 1, "service": "a"}',
-        b'{"ts": 1, "service": "a"}\x00',
-        b'{"ts": 1, "service": "a\nb"}',
-        b'{"ts": 1, "service": "a", "x": tru}',
-        b'{"ts": 1, "service": "a", "x": "\\x"}',
-        b'\xef\xbb\xbf{"ts": 1, "service": "a"}',
-        rb'{"ts": 1, "service": "\ud800"}',
-        rb'{"ts": 1, "service": "a", "unknown": "\udc00 and more"}',
+        b'{"ts": 1790000000001, "service": "a"} x',
+        b'{"ts": 1790000000001, "service": "a"}{"ts": 1790000000001, "service": "a"}',
+        b'{"ts": 1790000000001, "service": "a"}\n{"ts": 1790000000001, "service": "a"}',
+        b'{"ts": 1790000000001, "service": "a"}\x00',
+        b'{"ts": 1790000000001, "service": "a\nb"}',
+        b'{"ts": 1790000000001, "service": "a", "x": tru}',
+        b'{"ts": 1790000000001, "service": "a", "x": "\\x"}',
+        b'\xef\xbb\xbf{"ts": 1790000000001, "service": "a"}',
+        rb'{"ts": 1790000000001, "service": "\ud800"}',
+        rb'{"ts": 1790000000001, "service": "a", "unknown": "\udc00 and more"}',
     ],
 )
 def test_a_record_is_one_json_document_of_unicode_text(value: bytes) -> None:
@@ -470,10 +519,10 @@ def test_a_record_is_one_json_document_of_unicode_text(value: bytes) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        b'{"ts": 1, "service": "\xff"}',
-        b'{"ts": 1, "service": "a", "unknown": "\xc3"}',
-        b'{"ts": 1, "service": "a", "\xed\xa0\x80": 1}',
-        '{"ts": 1, "service": "a"}'.encode("utf-16"),
+        b'{"ts": 1790000000001, "service": "\xff"}',
+        b'{"ts": 1790000000001, "service": "a", "unknown": "\xc3"}',
+        b'{"ts": 1790000000001, "service": "a", "\xed\xa0\x80": 1}',
+        '{"ts": 1790000000001, "service": "a"}'.encode("utf-16"),
     ],
 )
 def test_a_record_is_utf_8_in_unknown_fields_too(value: bytes) -> None:
@@ -481,13 +530,13 @@ def test_a_record_is_utf_8_in_unknown_fields_too(value: bytes) -> None:
 
 
 def test_white_space_around_a_record_and_in_it_means_nothing() -> None:
-    value = b' \r\n\t{ "ts"\n: 1 ,\r"service":\t"a" , "status" : 200 } \n\r\n'
+    value = b' \r\n\t{ "ts"\n: 1790000000001 ,\r"service":\t"a" , "status" : 200 } \n\r\n'
     assert key(value)[1] == "a"
     assert refused(value.replace(b"200", b"700")).detail.endswith("found 700")
 
 
 def test_surrogate_pairs_and_escapes_are_text() -> None:
-    assert key(rb'{"\u0074s": 1, "service": "\ud83d\ude00\u0000\n"}')[1] == "😀\0\n"
+    assert key(rb'{"\u0074s": 1790000000001, "service": "\ud83d\ude00\u0000\n"}')[1] == "😀\0\n"
 
 
 def test_unknown_fields_are_ignored_whatever_they_hold() -> None:
@@ -496,15 +545,30 @@ def test_unknown_fields_are_ignored_whatever_they_hold() -> None:
 
 
 def test_the_last_of_duplicate_keys_counts() -> None:
-    assert outcome(b'{"ts": 1, "service": "a", "status": 500, "status": 200}') == (200, None, None)
-    assert outcome(b'{"ts": 1, "service": "a", "status": 500, "status": null}') == (None, None, None)
-    assert outcome(b'{"ts": 1, "service": "a", "status": 700, "status": 200}') == (200, None, None)
-    assert ts_ms(b'{"ts": "now", "service": 7, "ts": 5, "service": "a"}') == 5
-    assert refused(b'{"ts": 1, "service": "a", "status": 200, "status": 700}').error == "out_of_range"
+    assert outcome(b'{"ts": 1790000000001, "service": "a", "status": 500, "status": 200}') == (
+        200,
+        None,
+        None,
+    )
+    assert outcome(b'{"ts": 1790000000001, "service": "a", "status": 500, "status": null}') == (
+        None,
+        None,
+        None,
+    )
+    assert outcome(b'{"ts": 1790000000001, "service": "a", "status": 700, "status": 200}') == (
+        200,
+        None,
+        None,
+    )
+    assert ts_ms(b'{"ts": "now", "service": 7, "ts": 1790000000005, "service": "a"}') == 1790000000005
+    assert (
+        refused(b'{"ts": 1790000000001, "service": "a", "status": 200, "status": 700}').error
+        == "out_of_range"
+    )
 
 
 def test_a_record_may_have_1_mib_and_no_more() -> None:
-    start = b'{"ts": 1, "service": "a", "tier": "'
+    start = b'{"ts": 1790000000001, "service": "a", "tier": "'
     value = start + b"x" * (MIB - len(start) - 2) + b'"}'
     assert len(value) == MIB
     accepted(value)

@@ -142,7 +142,11 @@ def test_a_line_of_1_mib_is_whole_and_a_longer_one_is_cut_and_measured(block_byt
 
 def test_a_cut_line_is_still_too_large_for_the_decoder() -> None:
     (block,) = read(
-        ["-"], 8 * MIB, b'{"ts": 1, "service": "a"}\n' + b" " * (2 * MIB) + b'{"ts": 1, "service": "a"}\n'
+        ["-"],
+        8 * MIB,
+        b'{"ts": 1790000000001, "service": "a"}\n'
+        + b" " * (2 * MIB)
+        + b'{"ts": 1790000000001, "service": "a"}\n',
     )
     frame, rejects = decode(block.lines, Interner())
     assert frame.row.tolist() == [0]
@@ -199,7 +203,7 @@ def test_missing_files_and_directories_are_found_before_anything_is_read(tmp_pat
         f"{tmp_path}/missing: No such file or directory",
         f"{tmp_path}: is a directory, expected a file",
         f"{empty}: the compressed file was cut short",
-        "nul\0byte: embedded null byte",
+        "nul\\u0000byte: embedded null byte",
         "-: stdin can be read only once",
     ]
     assert fault_of([str(good), *bad, "-", "-"]) == str(raised.value)
@@ -251,3 +255,15 @@ def test_lines_before_the_place_where_a_file_was_cut_are_delivered_first(tmp_pat
     assert next(found).lines == [b"a", b"b"]
     with pytest.raises(UsageError, match="cut short"):
         list(found)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 1000])
+def test_a_byte_order_mark_is_skipped_in_the_first_line_of_a_file_alone(
+    tmp_path: Path, block_bytes: int
+) -> None:
+    file = tmp_path / "marked.ndjson"
+    file.write_bytes(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n")
+    assert [line for block in blocks([str(file)], block_bytes) for line in block.lines] == [
+        b"{}",
+        b"\xef\xbb\xbf{}",
+    ]

@@ -108,8 +108,8 @@ def read_ordinarily(values: list[bytes | None]) -> dict[str, Any]:
 def test_a_field_with_any_value_reads_the_same_with_the_scanner_and_without(name: str) -> None:
     for value in VALUES:
         for ending in ("", ",", " ", "}", "x", "\0"):
-            text = f'{{"service":"a","ts":1,"{name}":{value}}}{ending}'
-            records: list[bytes | None] = [b'{"service":"a","ts":2}', text.encode()]
+            text = f'{{"service":"a","ts":1790000000001,"{name}":{value}}}{ending}'
+            records: list[bytes | None] = [b'{"service":"a","ts":1790000000002}', text.encode()]
             assert read(records, Interner()) == read_ordinarily(records), text
 
 
@@ -129,8 +129,8 @@ def test_a_batch_reads_the_same_with_the_scanner_and_without(values: list[bytes 
 def test_decimals_of_any_length_are_the_doubles_that_python_reads(digits: int, scale: int) -> None:
     text = str(digits).rjust(scale + 1, "0")
     text = f"{text[: len(text) - scale]}.{text[len(text) - scale :]}" if scale else text
-    value = f'{{"ts":1,"service":"a","latency_ms":{text}}}'.encode()
-    frame, _ = decode([b'{"ts":1,"service":"a"}', value], Interner())
+    value = f'{{"ts":1790000000001,"service":"a","latency_ms":{text}}}'.encode()
+    frame, _ = decode([b'{"ts":1790000000001,"service":"a"}', value], Interner())
     assert frame.latency_ms.tolist()[1:] == [float(text)]
 
 
@@ -144,7 +144,7 @@ def test_plain_records_are_left_to_the_scanner() -> None:
 
 @pytest.mark.parametrize("length", [990, 999, 1000, 1001, 5000])
 def test_a_record_as_long_as_the_scanner_takes_is_read_whole(length: int) -> None:
-    head, tail = b'{"ts":1,"service":"a","endpoint":"', b'"}'
+    head, tail = b'{"ts":1790000000001,"service":"a","endpoint":"', b'"}'
     value = head + b"x" * (length - len(head) - len(tail)) + tail
     assert len(value) == length
     assert read([value], Interner()) == read_ordinarily([value])
@@ -156,7 +156,7 @@ def test_what_is_remembered_is_bounded_and_forgetting_changes_nothing(
     monkeypatch.setattr("stream.wire.said._MOST", 10)
     interner = Interner()
     for start in range(0, 100, 5):
-        values = [b'{"ts":1,"service":"a","endpoint":"/%d"}' % i for i in range(start, start + 5)]
+        values = [b'{"ts":1790000000001,"service":"a","endpoint":"/%d"}' % i for i in range(start, start + 5)]
         frame, _ = decode(values, interner)
         assert [interner.keys[i][2] for i in frame.series] == [f"/{i}" for i in range(start, start + 5)]
         assert isinstance(interner.said, Said)
