@@ -2,8 +2,8 @@
 
 Whoever reads the records again, in whatever batches and whatever else it has read before, cuts at the same
 places; that is what makes a repeat recognisable (docs/design.md). The limits are constants of the format, not
-settings: two rules at once would overlap. ``RULE`` names this rule in partials and beside offsets. Whoever
-changes a limit, or which records are refused (a refused one brings no entry), gives it another number.
+settings: two rules at once would overlap. This one has a number (``RULE`` in ``wire/partial.py``). Whoever
+changes a limit, or which records are refused (a refused one brings no entry), gives it another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from stream.window.panes import PANE_MS
 from stream.wire.frame import Frame, name_bytes
 from stream.wire.numbering import numbered
 
-RULE = 2
 MAX_RECORDS = 50_000
 MAX_AGE_MS = 10_000
 """A record whose Kafka timestamp is this far from the first's, before or after, is the chunk's last."""
@@ -165,7 +164,9 @@ def _distinct(frame: Frame) -> tuple[Ints, Ints]:
     span = int(pane.max()) - first + 1
     distinct, _ = numbered(frame.series.astype(np.int64) * span + (pane - first))
     series = distinct // span
-    return frame.interner.marks(numbered(series)[0]), _codes(frame.interner.marks(series), distinct % span + first)
+    return frame.interner.marks(numbered(series)[0]), _codes(
+        frame.interner.marks(series), distinct % span + first
+    )
 
 
 def _codes(marks: Ints, pane: Ints) -> Ints:

@@ -1,4 +1,4 @@
-"""Whoever reads the records of a source partition cuts them at the same places, whatever it has read before."""
+"""Whoever reads the records of a source partition cuts them alike, whatever it has read before."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def lexicon_with_a_past(rng: random.Random, max_series: int) -> Lexicon:
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    others=st.lists(st.tuples(st.integers(0, 2**32), st.sampled_from([1, 3, 20, 10_000])), min_size=2, max_size=3),
+    others=st.lists(
+        st.tuples(st.integers(0, 2**32), st.sampled_from([1, 3, 20, 10_000])), min_size=2, max_size=3
+    ),
     most_entries=st.sampled_from([3, 20, 16_384]),
     most_bytes=st.sampled_from([200, 1_500, 1 << 20]),
     with_scanner=st.booleans(),
@@ -110,12 +112,17 @@ def test_readers_with_different_pasts_limits_and_batches_cut_alike(
 
 def test_a_reader_whose_numbering_is_full_and_a_new_one_send_what_an_owner_takes() -> None:
     values = [
-        json.dumps({"namespace": "shop", "service": "pay", "endpoint": f"/new/{i}", "status": 200, "ts": T0_MS})
+        json.dumps(
+            {"namespace": "shop", "service": "pay", "endpoint": f"/new/{i}", "status": 200, "ts": T0_MS}
+        )
         for i in range(20_000)
     ]
     log = [(i, T0_MS, value.encode()) for i, value in enumerate(values)]
     full, anew = Lexicon(CATALOG, 1, 100), Lexicon(CATALOG, 1, 100)
-    past = [f'{{"namespace":"shop","service":"pay","endpoint":"/old/{i}","ts":{T0_MS}}}'.encode() for i in range(100)]
+    past = [
+        f'{{"namespace":"shop","service":"pay","endpoint":"/old/{i}","ts":{T0_MS}}}'.encode()
+        for i in range(100)
+    ]
     decode.decode(past, full.interner, [T0_MS] * 100)
     keeper, verdicts = Keeper(CATALOG, 100), []
     for lexicon, count in ((full, 15_000), (anew, 20_000)):
