@@ -66,11 +66,11 @@ class ShardRecord(Record, frozen=True):
     first: bytes = b""
     """By row: pane of the first counted event; ``newest`` that of the newest. Nearly all of them change at
     every tick: as records of their own they would be most of a checkpoint."""
-    fences: list[tuple[int, int]] = []
-    """(source, epoch): what older epochs of the source send does not count."""
     newest: bytes = b""
     generation: int = 0
     """Of the pane records that count: it grows when all of them are written anew."""
+    fences: list[tuple[int, int]] = []
+    """(source, epoch): what older epochs of the source send does not count."""
 
 
 class RowRecord(Record, frozen=True):
