@@ -92,7 +92,7 @@ class _Place(NamedTuple):
     committed: _Committed | None
     renewed: _Start | None
     """Where to begin because it was cut by another rule."""
-    count: int | None
+    first_count: int | None
     """Partitions at the first start, as far as the group remembers; not asked for if all offsets are ours."""
 
 
@@ -141,7 +141,9 @@ class Beginnings:
             start = _made_again(tp, begin)
         else:
             start = _where_it_continues(tp, committed.offset, noted.sent, begin, end)
-        if count is None:
+        if noted is not None:
+            count = noted.partitions
+        elif count is None:
             count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
         epoch = _epoch_now() if start.epoch is None else start.epoch
         found = Beginning(start.offset, Noted(epoch, count, start.term, topic, rule=RULE))
