@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from stream.kafka.failures import StateError
 from stream.kafka.sender import Sender
-from stream.slo.reached import Ends, add_partial, ends_in_state
+from stream.slo.reached import Ends, add_partial, ends_in_state, pieces_in_state
 from stream.wire.partial import encode_fences
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,11 @@ class Fences:
         """As told by the partials below an offset. Its owner may go on, and delete them, meanwhile."""
         for left in reversed(range(_TRIES)):
             try:
-                position, ends = ends_in_state(await self._look(partition))
+                records = await self._look(partition)
+                (position, ends), pieces = ends_in_state(records), pieces_in_state(records)
                 async for data in self._read(partition, position, end):
-                    add_partial(ends, data)
+                    if (whole := pieces.take(data)) is not None:
+                        add_partial(ends, whole)
             except ValueError as error:
                 raise StateError(f"partition {partition} cannot be read: {error}") from error
             except StateError:

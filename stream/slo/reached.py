@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream.wire.partial import RULE, decode_message
+from stream.wire.pieces import Pieces
 from stream.wire.state import decode_shard, key, parse_key
 
 
@@ -100,6 +101,16 @@ def ends_in_state(records: Mapping[bytes, bytes]) -> tuple[int, Ends]:
         return 0, {}
     record = decode_shard(data)
     return record.position, {(s.number, s.reach[0]): s.reach[1] for s in record.sources}
+
+
+def pieces_in_state(records: Mapping[bytes, bytes]) -> Pieces:
+    """Of messages of which the rest is to come behind that place. Raises ValueError."""
+    pieces = Pieces()
+    for name, value in records.items():
+        kind, place = parse_key(name)
+        if kind == "pieces":
+            pieces.restore(int(place[0]), value)
+    return pieces
 
 
 def add_partial(ends: Ends, data: bytes) -> None:
