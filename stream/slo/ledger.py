@@ -73,7 +73,7 @@ class Ledger:
                 self.history.add(pane, Cells(ids, counts[:, 1], counts[:, 3]))
         before = old.versions if old else {}
         for seen, events in new.versions.items():
-            if events > (known := before.get(seen, 0)) and seen.pane in kept:
+            if events > (known := before.get(seen, 0)) and seen[-1] in kept:
                 self.put_version(seen, events - known)
 
     def _count_late(self, new: Contribution, old: Contribution | None, kept: range) -> None:
