@@ -224,7 +224,7 @@ def run_live(
     broker = Broker(lines, rng, stamps)
     for event in deploys:
         target = partition_of(event.namespace, event.service, PARTITIONS)
-        broker.partials[target].append(encode_notices([pack_deploy(event)]))
+        broker.partials[target].append((0, encode_notices([pack_deploy(event)])))
     readers = [Reader(broker, s, Lexicon(catalog, PARTITIONS), 1) for s in range(SOURCES)]
     owners = [Owner(broker, p, catalog) for p in range(PARTITIONS)]
     term, zombies = 1, []
