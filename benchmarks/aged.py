@@ -76,10 +76,10 @@ def _state(catalog: Catalog, services: list[int]) -> dict[bytes, bytes | None]:
     keeper = Keeper(catalog, MAX_SERIES // PARTITIONS)
     for offset, tally in enumerate(_tallies(services)):
         report = Report(0, 1, offset + 1, 1, END_MS)
-        keeper.apply(encode_partial(report, offset, tally, final=True), offset, END_MS)
+        keeper.apply(encode_partial(report, offset, tally, final=True), offset, END_MS + _MINUTE * _PANE_MS)
         if offset == 0:  # time passes once; everything else finds its pane as late events do
             others = [Report(source, 1, 1, 1, END_MS) for source in range(1, PARTITIONS)]
-            keeper.apply(encode_reports(others), 1, END_MS)
+            keeper.apply(encode_reports(others), 1, END_MS + _MINUTE * _PANE_MS)
             list(keeper.advance(PARTITIONS))
             keeper.position = 1
     assert keeper.shard.ledger.decided_s == END_MS // 1000, "time has not passed"

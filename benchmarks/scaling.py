@@ -160,7 +160,7 @@ def run(load: Load, sources: list[list[bytes]]) -> Ran:
         started_s = time.process_time()
         for messages in sources:
             if number < len(messages):
-                keeper.apply(messages[number], offset, START_MS)
+                keeper.apply(messages[number], offset, START_MS + 3_600_000)
                 offset += 1
         ran.apply_s += time.process_time() - started_s
         _decide(keeper, load.workers, ran)

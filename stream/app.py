@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from faust.types import TP
 
 from stream.agents.aside import in_own_thread
 from stream.agents.contact import Contact, MissingTopics
+from stream.agents.fence import Fences
 from stream.agents.free_memory import use_one_arena
 from stream.agents.impacts import Impacts
 from stream.agents.ingest import Ingest
@@ -37,6 +38,7 @@ from stream.export.server import MetricsServer
 from stream.kafka.connect import wait_for_brokers, what_is_wrong
 from stream.kafka.engine import BatchApp, make_app, run, stop_on_signals
 from stream.kafka.failures import StateError
+from stream.kafka.peek import peek
 from stream.kafka.security import security_of
 from stream.kafka.sender import Sender
 from stream.kafka.state import StateStore
@@ -147,6 +149,11 @@ class Worker:
 
     def _wire(self, app: BatchApp, store: StateStore, admin: Admin) -> None:
         settings, topics = self.settings, self.topics
+        partials = topics.partials.name
+
+        def read(partition: int, begin: int, end: int) -> AsyncIterator[bytes]:
+            return peek(settings.brokers, partials, partition, begin, end, security_of(settings))
+
         self.ingest = Ingest(
             settings.app,
             (topics.requests.name, topics.partials.name, topics.outputs["dead-letters"].name),
@@ -156,6 +163,7 @@ class Worker:
             settings.allowed_lateness // timedelta(milliseconds=1),
             settings.start,
             lambda: _where_left(store, self.rules.partitions),
+            Fences(self.sender, partials, self.rules.partitions, store.look, read).put_up,
         )
         self.impacts = Impacts(
             settings.app,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from typing import Literal
@@ -36,6 +36,7 @@ _LOOP_CLOSED = "Event loop is closed"
 _LIBRARIES = ("aiokafka", "faust", "mode", "asyncio")
 FIELDS = ("topic", "partition", "namespace", "service", "slo", "severity", "error")
 """What a line is about, where its caller says so (``extra=``): fields of the JSON."""
+_BEGINNINGS = ((("topic", "partition"), "%s[%d]"), (("partition",), "partition %d"))
 _REPEAT_S = 60.0
 _MOST_KINDS = 1_000
 
@@ -160,7 +161,7 @@ class _Json(_Formatter):
             "message": _message(record),
         }
         for name in FIELDS:
-            if (value := getattr(record, name, None)) is not None:
+            if (value := getattr(record, name, _about(record).get(name))) is not None:
                 line[name] = value if isinstance(value, int) else printable(value)
         if record.exc_info and (text := self.formatException(record.exc_info)):
             line["traceback"] = text
@@ -178,6 +179,15 @@ class _Outside:
 
     def __repr__(self) -> str:
         return printable(repr(self._value))
+
+
+def _about(record: logging.LogRecord) -> Mapping[str, object]:
+    """What a line is about that begins with a partition's name, as ours do."""
+    message, args = str(record.msg), _args(record)
+    for names, beginning in _BEGINNINGS:
+        if message.startswith(beginning) and len(args) >= len(names):
+            return dict(zip(names, args, strict=False))
+    return {}
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -9,7 +9,7 @@ file. In a worker Kafka is between them: ``slo/intake.py`` is stage one of a sou
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -26,6 +26,7 @@ from stream.slo.cohorts import cohorts
 from stream.slo.lexicon import Lexicon
 from stream.slo.shard import Shard
 from stream.slo.sli import column_name
+from stream.slo.strays import Strays
 from stream.slo.tally import tally
 from stream.window.panes import PANE_MS, tick_at_or_before
 from stream.window.upsert import Span
@@ -80,6 +81,7 @@ class Feed:
         self._deploys: list[DeployEvent] = []
         """Those whose time has not come, by time."""
         self._lexicon = Lexicon(catalog, max_series=max_series)
+        self.strays = Strays(self.lateness_ms)
 
     def decode(self, values: Sequence[bytes]) -> tuple[Frame, list[Reject]]:
         self._lexicon = self._lexicon.renewed()
@@ -97,8 +99,9 @@ class Feed:
             self.shard.announce(self._deploys.pop(0))
         yield from self.shard.advance(watermark_ms)
 
-    def push(self, frame: Frame) -> Iterator[Signal]:
-        """Count events in their order, and decide each tick with exactly what had arrived by then.
+    def push(self, frame: Frame, named: Callable[[int], str] = str) -> Iterator[Signal]:
+        """Count events in their order, and decide each tick with exactly what had arrived by then. ``named``:
+        the line of an event, by its place in what was decoded.
 
         An event whose pane was decided before it came counts only from the next tick on; so the frame is cut
         where such an event follows a tick that the frame itself brought about. Without disorder beyond the
@@ -107,6 +110,7 @@ class Feed:
         if not len(frame):
             return
         before = self._largest_before(frame)
+        self.strays.look(frame.ts_ms, before, lambda i: named(int(frame.row[i])))
         decided = (before - self.lateness_ms) // PANE_MS
         late = np.flatnonzero(frame.ts_ms // PANE_MS < decided)
         start = 0

@@ -25,15 +25,18 @@ from stream.inputs import Block, blocks, check_inputs
 from stream.interrupts import tidied_up, undisturbed
 from stream.pipeline import ALLOWED_LATENESS, MAX_SERIES, Feed
 from stream.slo.judge import MAX_STRANGERS
+from stream.slo.strays import Jump
 from stream.wire.deadletter import dead_letter
 from stream.wire.frame import Frame
 from stream.wire.notice import read_change, read_deploy
 from stream.wire.reject import RecordError, Reject
 from stream.wire.signal import TOPICS, Signal, encode
-from stream.words import counted, printable, printable_lines
+from stream.words import counted, lasting, printable, printable_lines
 
 MAX_SILENT = 5
 """SLOs that are named because they counted nothing."""
+MAX_STRAYS = 20
+"""Lines that are named because events came late because of them."""
 
 Progress = Callable[[Block], None]
 
@@ -50,6 +53,8 @@ class Summary:
     """The first services, as ``namespace/service``, of events that belong to no SLO."""
     silent: list[str] = field(default_factory=list)
     """SLOs, as ``namespace/name``, that counted no event."""
+    strays: list[Jump] = field(default_factory=list)
+    """Lines whose time is far above all before them, because of which events came late."""
     records: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -66,6 +71,12 @@ class Summary:
             named = ", ".join(map(printable, self.silent[:MAX_SILENT]))
             late += f"\n{counted(len(self.silent), 'SLO')} counted no event: {named}"
             late += ", …" if len(self.silent) > MAX_SILENT else ""
+        for stray in self.strays[:MAX_STRAYS]:
+            above = lasting((stray.ts_ms - stray.before_ms) / 1000)
+            late += f"\n{printable(stray.name)}: ts is {above} above all before it: "
+            late += f"{counted(stray.late, 'event')} behind it came late because of it"
+        if len(self.strays) > MAX_STRAYS:
+            late += f"\nand {counted(len(self.strays) - MAX_STRAYS, 'more such line')}"
         return (
             f"replayed {counted(self.events, 'event')} in {self.seconds:.1f} s "
             f"({rate:,.0f} events/s); {late}\n"
@@ -143,6 +154,7 @@ def replay(
         if not has_counted
     ]
     summary.late, summary.too_late = feed.shard.ledger.late.late, feed.shard.ledger.late.too_late
+    summary.strays = feed.strays.found()
     summary.seconds = time.perf_counter() - started
     return summary
 
@@ -159,7 +171,7 @@ def _check_not_overwritten(inputs: Sequence[str], output: Path) -> None:
 def _replay_block(feed: Feed, block: Block) -> Iterator[Signal]:
     frame, rejects = feed.decode(block.lines)
     yield from _dead_letters(feed, block, frame, rejects)
-    yield from feed.push(frame)
+    yield from feed.push(frame, lambda row: f"{block.file}:{block.numbers[row]}")
 
 
 def _notices(files: Sequence[str], take: Callable[[bytes], object]) -> Iterator[Signal]:

@@ -36,3 +36,13 @@ def suggest(text: str, allowed: Sequence[str]) -> str:
     lower = {word.lower(): word for word in reversed(allowed)}
     close = difflib.get_close_matches(text.lower(), lower, n=1)
     return f"did you mean {lower[close[0]]}?" if close else ""
+
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def lasting(seconds: float) -> str:
+    """``40 d``, ``55 min``, ``12 s``: in the largest unit of which there are two or more."""
+    return next(
+        (f"{seconds / of:.0f} {name}" for name, of in _UNITS if seconds >= 2 * of), f"{seconds:.0f} s"
+    )

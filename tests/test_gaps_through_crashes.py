@@ -59,7 +59,8 @@ class Owners:
             keeper = self.owner.keeper
             if keeper.position >= len(log):
                 return
-            keeper.apply(log[keeper.position], keeper.position, keeper.position)
+            stamp_ms, message = log[keeper.position]
+            keeper.apply(message, keeper.position, stamp_ms)
             keeper.is_due(SOURCES)
         self.decide()
 

@@ -142,7 +142,8 @@ class Broker:
             stamp = 1_790_000_010_000 + i * 110 if stamps is None else stamps[i]
             self.input[source].append((offset, stamp, line))
         self.committed = [0] * SOURCES
-        self.partials: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        self.partials: list[list[tuple[int, bytes]]] = [[] for _ in range(PARTITIONS)]
+        """With the broker's stamps."""
         self.state: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
         self.signals: list[Signal] = []
 
@@ -171,9 +172,12 @@ class Reader:
         return bool(log)
 
     def deliver(self, sending: Sending) -> None:
+        read_ms = max((r[1] for r in self.broker.input[self.source] if r[0] < self.intake.end), default=0)
         for target in range(PARTITIONS):
             message = sending.messages.get(target) or encode_reports([sending.report])
-            self.broker.partials[target] += split(message, sending.report)
+            log = self.broker.partials[target]
+            stamp_ms = max(read_ms + 200, log[-1][0] if log else 0)
+            log += [(stamp_ms, piece) for piece in split(message, sending.report)]
         if sending.committable is not None:
             self.broker.committed[self.source] = max(self.broker.committed[self.source], sending.committable)
 
@@ -190,8 +194,9 @@ class Owner:
     def step(self, size: int) -> None:
         log = self.broker.partials[self.partition]
         for offset in range(self.keeper.position, min(len(log), self.keeper.position + size)):
-            self.keeper.apply(log[offset], offset, offset)
-        self.due += self.keeper.advance(SOURCES)
+            stamp_ms, message = log[offset]
+            self.keeper.apply(message, offset, stamp_ms)
+            self.due += self.keeper.advance(SOURCES)
 
     def checkpoint(self) -> None:
         state = self.broker.state[self.partition]
@@ -219,7 +224,7 @@ def run_live(
     broker = Broker(lines, rng, stamps)
     for event in deploys:
         target = partition_of(event.namespace, event.service, PARTITIONS)
-        broker.partials[target].append(encode_notices([pack_deploy(event)]))
+        broker.partials[target].append((0, encode_notices([pack_deploy(event)])))
     readers = [Reader(broker, s, Lexicon(catalog, PARTITIONS), 1) for s in range(SOURCES)]
     owners = [Owner(broker, p, catalog) for p in range(PARTITIONS)]
     term, zombies = 1, []

@@ -88,6 +88,10 @@ def test_json_has_the_fields_that_its_caller_gives_and_never_fails_on_them() -> 
         (name for name in FIELDS if name != "partition"), printable(ODD)
     )
     assert "partition" not in json.loads(line_of(_Json(), "about nothing"))
+    named = json.loads(line_of(_Json(), "%s[%d] was made again: reading from %d", "request-events", 3, 70))
+    assert (named["topic"], named["partition"]) == ("request-events", 3)
+    numbered = json.loads(line_of(_Json(), "partition %d went to another worker: %s", 3, "x"))
+    assert (numbered.get("topic"), numbered["partition"]) == (None, 3)
 
 
 def test_a_traceback_is_harmless() -> None:

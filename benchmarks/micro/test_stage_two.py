@@ -58,7 +58,7 @@ class Owner:
         return encode_partial(Report(source, 1, end, 1, int(ts[0])), start, counted, final)
 
     def apply(self, message: bytes) -> None:
-        self.keeper.apply(message, self.offset, START_MS)
+        self.keeper.apply(message, self.offset, 2 * START_MS)
         self.offset += 1
 
     def next_pane(self) -> None:

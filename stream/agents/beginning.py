@@ -16,11 +16,15 @@ import msgspec
 from faust.types import TP
 
 from stream.slo.reached import Resumption
+from stream.wire.partial import RULE
 
 log = logging.getLogger(__name__)
 
 Remember = Callable[[], Awaitable[Mapping[int, Resumption | None]]]
 """Where the state says that the sources were left, by partition."""
+Fence = Callable[[Mapping[int, int], int], Awaitable[Mapping[int, int]]]
+"""(epochs by partition, a newer one): from now on those epochs count no more. Where they ended, by
+partition."""
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -37,6 +41,8 @@ class Noted:
     """The topic's id; None where brokers know none."""
     sent: _Natural | None = None
     """Everything below this offset is in acknowledged partials."""
+    rule: _Natural = 1
+    """By which chunks are cut."""
 
     @classmethod
     def decode(cls, metadata: str) -> Noted | None:
@@ -46,6 +52,10 @@ class Noted:
             return msgspec.json.decode(metadata, type=cls)
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
             return None
+
+    def is_of(self, topic: str | None) -> bool:
+        """Whether it is an offset of the topic with this id, as far as that is known."""
+        return None in (self.topic, topic) or self.topic == topic
 
     def encode(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
@@ -72,16 +82,31 @@ class _Start(NamedTuple):
     term: int = 0
 
 
+class _Place(NamedTuple):
+    """What is known of a partition before it is decided where to begin."""
+
+    tp: TP
+    begin: int
+    end: int
+    topic: str | None
+    committed: _Committed | None
+    renewed: _Start | None
+    """Where to begin because it was cut by another rule."""
+    first_count: int | None
+    """Partitions at the first start, as far as the group remembers; not asked for if all offsets are ours."""
+
+
 class Beginnings:
     """Found for all partitions that a worker was given, and committed before anything is sent.
 
     ``requests`` is the topic; ``start``: earliest or latest, at the app's very first start.
     """
 
-    def __init__(self, requests: str, start: str, remember: Remember) -> None:
+    def __init__(self, requests: str, start: str, remember: Remember, fence: Fence) -> None:
         self.requests = requests
         self.start = start
         self.remember = remember
+        self.fence = fence
         self._left: Mapping[int, Resumption | None] | None = None
         self._remembering = asyncio.Lock()
 
@@ -91,48 +116,62 @@ class Beginnings:
         topic = await consumer.topic_id(self.requests) if tps else None
         self._left = None
         committed = await _all_committed(consumer, tps)
+        renewed = await self._renewed(committed, topic)
         is_all_ours = all(one is not None and one.noted is not None for one in committed.values())
         count = None if is_all_ours else await self._first_count(consumer)
-        found = await asyncio.gather(
-            *(
-                self._find(consumer, tp, committed[tp], (begin[tp], end[tp]), topic, count, generation)
-                for tp in tps
-            )
-        )
+        places = [_Place(tp, begin[tp], end[tp], topic, committed[tp], renewed.get(tp), count) for tp in tps]
+        found = await asyncio.gather(*(self._find(consumer, place, generation) for place in places))
         return dict(zip(tps, found, strict=True))
 
-    async def _find(
-        self,
-        consumer: Any,
-        tp: TP,
-        committed: _Committed | None,
-        there: tuple[int, int],
-        topic: str | None,
-        count: int | None,
-        generation: int,
-    ) -> Beginning:
+    async def _find(self, consumer: Any, place: _Place, generation: int) -> Beginning:
         """Offsets that began anew (first start, a topic made again, deleted records), or were set by somebody
-        else, get a new epoch. ``there``: from where to where there are records."""
-        begin, end = there
+        else, get a new epoch; so does what was cut by another rule."""
+        tp, begin, end, topic, committed, renewed, count = place
         noted = None if committed is None else committed.noted
-        is_same = noted is None or None in (noted.topic, topic) or noted.topic == topic
-        if committed is not None and noted is not None and is_same and begin <= committed.offset <= end:
-            noted = replace(noted, topic=topic or noted.topic, sent=None)
-            return Beginning(committed.offset, noted)
-        if committed is None:
+        is_there = committed is not None and begin <= committed.offset <= end
+        if committed is not None and noted is not None and noted.is_of(topic) and is_there and not renewed:
+            return Beginning(committed.offset, replace(noted, topic=topic or noted.topic, sent=None))
+        if renewed is not None:
+            start = _renewed(tp, renewed, begin, end)
+        elif committed is None:
             start = await self._where_left(consumer, tp, begin, end, count)
         elif noted is None:
             start = _set_from_outside(tp, committed.offset, begin, end)
-        elif not is_same:
+        elif not noted.is_of(topic):
             start = _made_again(tp, begin)
         else:
             start = _where_it_continues(tp, committed.offset, noted.sent, begin, end)
-        if count is None:
+        if noted is not None:
+            count = noted.partitions
+        elif count is None:
             count = max(await self._remembered(), default=consumer.partition_count(tp.topic) - 1) + 1
-        epoch = time.time_ns() // 1_000_000 if start.epoch is None else start.epoch
-        found = Beginning(start.offset, Noted(epoch, count, start.term, topic))
+        epoch = _epoch_now() if start.epoch is None else start.epoch
+        found = Beginning(start.offset, Noted(epoch, count, start.term, topic, rule=RULE))
         await consumer.commit_offset(tp, found.offset, found.noted.encode(), generation=generation)
         return found
+
+    async def _renewed(
+        self, committed: Mapping[TP, _Committed | None], topic: str | None
+    ) -> dict[TP, _Start]:
+        """Where to begin, in a new epoch, in partitions whose records were cut by another rule: behind all
+        that was counted. The same records cut in two ways would be counted twice, or end their owners."""
+        before = {
+            tp: _Start(one.offset, one.noted.epoch, one.noted.term)
+            for tp, one in committed.items()
+            if one is not None and one.noted is not None
+            if one.noted.rule != RULE and one.noted.is_of(topic)
+        }
+        return await self._behind_all(before) if before else {}
+
+    async def _behind_all(self, before: Mapping[TP, _Start]) -> dict[TP, _Start]:
+        """``before``: where chunks began that may have been counted in part."""
+        epochs = {tp.partition: start.epoch for tp, start in before.items() if start.epoch is not None}
+        epoch = max(_epoch_now(), *(of + 1 for of in epochs.values()))
+        ends = await self.fence(epochs, epoch)
+        return {
+            tp: _Start(max(start.offset, ends.get(tp.partition, 0)), epoch, start.term)
+            for tp, start in before.items()
+        }
 
     async def _where_left(self, consumer: Any, tp: TP, begin: int, end: int, count: int | None) -> _Start:
         """Where to begin when the group has no offset: it never had one, they have expired or were deleted,
@@ -151,6 +190,9 @@ class Beginnings:
         first_after = await consumer.offset_at(tp, left.heard_ms + 1)
         if min(end, end if first_after is None else first_after) < left.heard_end:
             return _made_again(tp, begin)
+        if left.rule != RULE:
+            behind = await self._behind_all({tp: _Start(left.offset, left.epoch, left.term)})
+            return _renewed(tp, behind[tp], begin, end)
         if begin <= left.offset:
             log.warning(
                 "%s[%d]: the group's offset is gone: reading on from %d, where the state ends",
@@ -187,6 +229,20 @@ async def _all_committed(consumer: Any, tps: list[TP]) -> dict[TP, _Committed | 
         tp: None if one is None else _Committed(one.offset, Noted.decode(one.metadata))
         for tp, one in zip(tps, found, strict=True)
     }
+
+
+def _epoch_now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _renewed(tp: TP, start: _Start, begin: int, end: int) -> _Start:
+    offset = min(end, max(begin, start.offset))
+    log.info(
+        "%s[%d]: another version cut its records by another rule: reading from %d in a new epoch, everything "
+        "below was counted",
+        *(tp.topic, tp.partition, offset),
+    )
+    return start._replace(offset=offset)
 
 
 def _set_from_outside(tp: TP, offset: int, begin: int, end: int) -> _Start:

@@ -6,7 +6,27 @@ here says when the fetch was. The stamp of an earlier record does, once its ackn
 
 from __future__ import annotations
 
+import math
 from collections import deque
+
+
+class Present:
+    """The newest stamp of all: what a broker's clock showed, and when that was heard."""
+
+    def __init__(self) -> None:
+        self.stamp_ms: int | None = None
+        self._heard_s = -math.inf
+
+    def add(self, heard_s: float, stamp_ms: int) -> None:
+        self.stamp_ms, self._heard_s = stamp_ms, heard_s
+
+    def age_s(self, now_s: float) -> float:
+        return now_s - self._heard_s
+
+    def at(self, now_s: float) -> int | None:
+        """What that clock shows by now, or more: the acknowledgement was under way for a while."""
+        return None if self.stamp_ms is None else self.stamp_ms + int(self.age_s(now_s) * 1000)
+
 
 _SPACING_S = 0.1
 _KEPT = 600

@@ -19,8 +19,8 @@ from aiokafka.structs import RecordMetadata
 from faust.types import TP
 from msgspec.structs import replace
 
-from stream.agents.beginning import Beginnings, Noted, Remember
-from stream.agents.evidence import Stamps
+from stream.agents.beginning import Beginnings, Fence, Noted, Remember
+from stream.agents.evidence import Present, Stamps
 from stream.agents.rules import Rules
 from stream.agents.tidings import BadRecords, Strangers
 from stream.agents.watchdog import Turns, Work
@@ -34,12 +34,16 @@ from stream.wire.deadletter import dead_letter
 from stream.wire.partial import Report, encode_reports
 from stream.wire.pieces import split
 from stream.wire.signal import Signal, encode, headers
+from stream.words import lasting
 
 log = logging.getLogger(__name__)
 
 IDLE_AFTER_S = 10.0
 """So long after its last record a partition that is read to its end counts as idle (contract, section 3)."""
 HEARTBEAT_S = 1.0
+STAMP_MAX_AGE_S = 10.0
+"""A reader asks for a newer stamp of a broker before it reads on."""
+WARN_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Reader:
     """Goes with every offset that is committed."""
     intake: Intake
     last_record_s: float = field(default_factory=time.monotonic)
+    """When a record came that could move time."""
     told_s: float = 0.0
     """When the fetch was asked for that the newest report of idleness rests on."""
     noted_end: int | None = None
@@ -75,21 +80,25 @@ class Ingest:
         lateness_ms: int,
         start: str,
         remember: Remember,
+        fence: Fence,
     ) -> None:
         """``topics``: request events, partials, dead letters. ``start``: earliest or latest. ``remember``:
-        where the state says that the sources were left, by partition."""
+        where the state says that the sources were left, by partition. ``fence``: ends epochs."""
         self.app = app
         self.requests, self.partials, self.dead_letters = topics
         self.sender = sender
         self.rules = rules
         self.stats = stats
         self.lateness_ms = lateness_ms
-        self._beginnings = Beginnings(self.requests, start, remember)
+        self._beginnings = Beginnings(self.requests, start, remember, fence)
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
         self.turns = Turns()
         self._strangers, self._bad_records = Strangers(), BadRecords()
+        self._present = Present()
+        self._warned_s = -WARN_EVERY_S
+        """When it was last said that an event is ahead of the clock."""
         self.beats = 0
         """How often idleness was looked for, partition by partition."""
 
@@ -159,13 +168,14 @@ class Ingest:
         reader.intake = reader.intake.restarted(batch.begin)
 
     async def _feed(self, consumer: Any, reader: Reader, batch: RecordBatch) -> None:
+        await self._renew_stamp(reader)
         started_s = time.monotonic()
         intake, before = reader.intake, reader.intake.events
+        ahead = intake.ahead.count
+        self._tell_time(intake)
         lexicon = self.rules.lexicon
         folded = lexicon.interner.fold_count
         assert batch.begin == intake.end, f"{reader.tp}: a hole from {intake.end} to {batch.begin}"
-        if batch.values:
-            reader.last_record_s = started_s
         for out in intake.feed(
             batch.begin, batch.end, batch.offsets, batch.timestamps_ms, batch.values, lexicon
         ):
@@ -177,12 +187,36 @@ class Ingest:
                     await self._acknowledged(reader)
                     await self._commit(consumer, reader, out.committable)
             await asyncio.sleep(0)
+        moving = intake.events - before - (intake.ahead.count - ahead)
+        if moving:
+            reader.last_record_s = started_s
         self.stats.events += intake.events - before
+        self.stats.future += intake.ahead.count - ahead
+        self._warn_of_ahead(reader)
         self.stats.series_overflow += lexicon.interner.fold_count - folded
         self.stats.batch_events.observe(len(batch.values))
         self.stats.batch_seconds.observe(time.monotonic() - started_s)
         self.stats.lag[reader.tp.topic, reader.tp.partition] = batch.high_water - batch.end
         self.stats.progress_at_s = time.time()
+
+    async def _renew_stamp(self, reader: Reader) -> None:
+        """A message without contents dates what is read next, when nothing else was acknowledged lately."""
+        if self._present.age_s(time.monotonic()) > STAMP_MAX_AGE_S:
+            await (await self._send(reader.tp.partition % self.rules.partitions, encode_reports([])))
+
+    def _tell_time(self, intake: Intake) -> None:
+        intake.stamp_ms, intake.present_ms = self._present.stamp_ms, self._present.at(time.monotonic())
+
+    def _warn_of_ahead(self, reader: Reader) -> None:
+        ahead, now_s = reader.intake.ahead, time.monotonic()
+        if ahead.offset >= 0 and now_s - self._warned_s >= WARN_EVERY_S:
+            self._warned_s = now_s
+            log.warning(
+                "%s[%d]: the event at offset %d is %s ahead of the brokers' clock: it moves no time; is a "
+                "producer's clock fast?",
+                *(reader.tp.topic, reader.tp.partition, ahead.offset, lasting(ahead.by_ms / 1000)),
+            )
+            ahead.offset = -1
 
     async def _commit(self, consumer: Any, reader: Reader, offset: int, sent: int | None = None) -> None:
         metadata = dataclasses.replace(reader.noted, sent=sent).encode()
@@ -209,7 +243,9 @@ class Ingest:
 
     def _on_acknowledged(self, target: int, sent: asyncio.Future[RecordMetadata]) -> None:
         if _settled(sent) and (stamp_ms := append_time_ms(sent.result())) is not None:
-            self._stamps[target].add(time.monotonic(), stamp_ms)
+            now_s = time.monotonic()
+            self._stamps[target].add(now_s, stamp_ms)
+            self._present.add(now_s, stamp_ms)
 
     async def _refuse(self, reader: Reader, refused: Refused) -> None:
         tp, reject = reader.tp, refused.reject
@@ -254,7 +290,7 @@ class Ingest:
     # idleness
 
     async def heartbeat(self, consumer_of: Callable[[], Any]) -> None:
-        """For ever: tell stage two which partitions are idle, and as of when.
+        """For ever: tell stage two which partitions are idle, and as of when; and what the clock held back.
 
         A heartbeat's acknowledgement dates the evidence of the next one, where nothing else is sent.
         """
@@ -263,11 +299,21 @@ class Ingest:
             self.beats += 1
             idle = []
             for reader in list(self.readers.values()):
+                await self._catch_up_with_clock(reader)
                 if (found := await self._idle(consumer_of(), reader)) is not None:
                     idle.append(found)
                 self.beats += 1
             if idle:
                 await self._report(idle)
+
+    async def _catch_up_with_clock(self, reader: Reader) -> None:
+        """An event a little ahead of the brokers' clock passes its tick when the clock does."""
+        if reader.lock.locked():
+            return  # something of it is being read, which looks at the clock itself
+        async with reader.lock:
+            self._tell_time(reader.intake)
+            if self.readers.get(reader.tp) is reader and (sending := reader.intake.held_back()) is not None:
+                await self._dispatch(reader, sending)
 
     async def _idle(self, consumer: Any, reader: Reader) -> tuple[Report, float] | None:
         """A report to be dated, and when the fetch that shows idleness was asked for.

@@ -30,8 +30,9 @@ from stream.slo.catalog import Catalog
 from stream.slo.keeper import Keeper
 from stream.slo.readings import readings
 from stream.window.upsert import Verdict
+from stream.wire.rfc3339 import format_ms
 from stream.wire.signal import Signal, encode, headers
-from stream.words import counted
+from stream.words import counted, lasting
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,6 +46,8 @@ CATCH_UP_EVERY_S = 1.0
 DELETE_EVERY_S = 60.0
 TRIM_EVERY_S = 20.0
 """What partitions freed at work goes back to the system."""
+WARN_EVERY_S = 60.0
+MAX_AHEAD_MS = 60_000
 SLICE_S = 0.02
 """How long the event loop is held at a time."""
 
@@ -94,6 +97,8 @@ class Windows:
         self._trimmed_s = time.monotonic()
         self.turns, self.turns_beside = Turns(), Turns()
         """The agent's, and those of partitions that have more to do than one turn."""
+        self._warned_s = -WARN_EVERY_S
+        """When it was last said that event time is ahead of the clock."""
 
     def _owns(self, tp: TP, generation: int) -> bool:
         return tp in self.owners and self.owners[tp].generation == generation
@@ -292,6 +297,7 @@ class Windows:
     async def _apply(self, owner: Owner, sources: int, until_s: float) -> bool:
         """Messages up to one that brings about a tick. False: there may be more."""
         keeper, held_s = owner.keeper, time.monotonic()
+        keeper.sources = sources
         for offset, value, written_ms in owner.messages():
             verdict = keeper.apply(value, offset, written_ms)
             if verdict is Verdict.IGNORE:
@@ -299,10 +305,27 @@ class Windows:
             elif verdict is not None:
                 self.stats.partials_applied += 1
             owner.applied_s = time.monotonic()
-            if keeper.is_due(sources) or owner.is_over(until_s):
+            self._warn_of_time_ahead(owner, written_ms)
+            if keeper.has_rest or owner.is_over(until_s):
                 return False
             held_s = await _breathe(held_s)
         return True
+
+    def _warn_of_time_ahead(self, owner: Owner, written_ms: int) -> None:
+        """State of a version that let event time run ahead. It says nothing in a minute's reach: a broker's
+        clock may have been set back."""
+        time_ms, now_s = owner.keeper.watermark_ms, time.monotonic()
+        if time_ms is None or now_s - self._warned_s < WARN_EVERY_S:
+            return
+        ahead_ms = time_ms - written_ms
+        if ahead_ms > MAX_AHEAD_MS:
+            self._warned_s = now_s
+            log.warning(
+                "partition %d: event time, %s, is %s ahead of the brokers' clock: nothing is decided until "
+                "that has come so far, and events may be dropped as too late; to begin anew, start with "
+                "another --app",
+                *(owner.tp.partition, format_ms(time_ms), lasting(ahead_ms / 1000)),
+            )
 
     def _count(self, owner: Owner) -> None:
         """What happened, for the metrics."""

@@ -89,7 +89,7 @@ class CanaryBook:
         cohorts: Cohorts | None,
         grown: bool,
         final: bool,
-        first_pane: int,
+        kept: range,
         decided_s: int | None,
     ) -> None:
         old = self.open.pop(source, None) if grown else None
@@ -102,7 +102,7 @@ class CanaryBook:
             self._numbers_of.pop(source, None)
         more = new if old is None else new.minus(old)
         next_pane = 0 if decided_s is None else decided_s // PANE_S
-        for pane, counts in more.not_before(first_pane).by_pane():
+        for pane, counts in more.within(kept).by_pane():
             self.pending.setdefault((max(pane, next_pane), pane), []).append(counts)
 
     def reopen(self, source: int, cohorts: Cohorts | None) -> None:

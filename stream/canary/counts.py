@@ -146,9 +146,10 @@ class Counts:
             one = self.select(panes == pane)
             yield pane, one.remap(one.keys >> PANE_BITS)
 
-    def not_before(self, pane: int) -> Counts:
-        """The panes from this one on."""
-        return self.select((self.keys & _PANE) >= pane) if len(self) else self
+    def within(self, panes: range) -> Counts:
+        """What falls in these panes."""
+        pane = self.keys & _PANE
+        return self.select((pane >= panes.start) & (pane < panes.stop)) if len(self) else self
 
 
 def _grouped(keys: tuple[Ints, ...], values: Whole) -> tuple[tuple[Ints, ...], Whole]:

@@ -41,6 +41,7 @@ class StatsCollector(Collector):
         yield _plain(names.EVENTS, stats.events)
         yield _plain(names.UNMATCHED, stats.unmatched)
         yield _family(names.UNMATCHED_BY, sorted(stats.unmatched_by.items()))
+        yield _plain(names.FUTURE, stats.future)
         yield _family(names.DEAD_LETTERS, _by_name(stats.dead_letters))
         yield _family(names.DEPLOY_EVENTS, _by_name(stats.deploy_events))
         yield _histogram(names.BATCH_EVENTS, stats.batch_events)

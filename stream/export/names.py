@@ -60,6 +60,11 @@ UNMATCHED_BY = _metric(
     "namespace",
     "service",
 )
+FUTURE = _metric(
+    "future_events_total",
+    Kind.COUNTER,
+    "Events more than a minute ahead of the brokers' clock: they move no time; a producer's clock is fast.",
+)
 DEAD_LETTERS = _metric(
     "dead_letters_total",
     Kind.COUNTER,

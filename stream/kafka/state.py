@@ -210,7 +210,9 @@ class StateStore:
         except BaseException as error:
             await _close(producer)
             if isinstance(error, KafkaError | TimeoutError | ValueError):
-                raise StateError(f"cannot acquire the state of partition {partition}: {error!r}") from error
+                is_late = isinstance(error, TimeoutError)
+                reason = f"no answer within {_STALL_LIMIT_S:g} s" if is_late else repr(error)
+                raise StateError(f"cannot acquire the state of partition {partition}: {reason}") from error
             raise
         restored = RestoreStatistics(fenced_s - start_s, time.monotonic() - fenced_s, *statistics)
         return Held(partition, records, restored, self._topic, producer, parts)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, KafkaTimeoutError, RequestTimedOutError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
@@ -79,6 +79,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             raise UnavailableError("the consumer has stopped") from error
         try:
             return await asyncio.wrap_future(answer)
+        except (KafkaTimeoutError, RequestTimedOutError) as error:
+            raise UnavailableError(f"Kafka gave no answer within {self._timeout_s:g} s: {error!r}") from error
         except KafkaError as error:
             raise UnavailableError(f"Kafka does not answer as it should: {error!r}") from error
 

@@ -106,6 +106,8 @@ class Stats:
     """Events among them of services for which there is no rule, as far as they are in a partial."""
     unmatched_by: Counter[tuple[str, str]] = field(default_factory=Counter)
     """The same by (namespace, service): of the first services, and the others together."""
+    future: int = 0
+    """Events among them that were more than a minute ahead of the brokers' clock, and moved no time."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     """Records refused, by error code."""
     batch_events: Histogram = field(default_factory=lambda: Histogram(EVENTS))

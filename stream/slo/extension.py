@@ -28,11 +28,12 @@ class Extension(Protocol):
         cohorts: Cohorts | None,
         grown: bool,
         final: bool,
-        first_pane: int,
+        kept: range,
         decided_s: int | None,
     ) -> None:
         """A partial of a source. ``grown``: it replaces the one before, of which it says all and more;
-        ``final``: nothing more comes of its chunk; what is before ``first_pane`` came too late."""
+        ``final``: nothing more comes of its chunk; of what it adds only the panes ``kept`` count: the others
+        are too late, or too far ahead."""
 
     def announce(self, event: DeployEvent) -> bool:
         """False: a repeat, or of no concern. It may come again after a crash."""

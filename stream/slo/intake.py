@@ -3,6 +3,8 @@
 A partial is sent at a chunk's end, when the partition's watermark passes a tick, and when its reader asks
 because nothing more comes; never on a timer: at 50,000 events/s and 1,000 series one every 200 ms would send
 as many entries as there are events.
+
+An event that is ahead of the brokers' clock counts as any other, but moves no time (contract, section 3).
 """
 
 from __future__ import annotations
@@ -24,6 +26,20 @@ from stream.wire.decode import decode
 from stream.wire.frame import Frame
 from stream.wire.partial import Report, encode_partial
 from stream.wire.reject import Reject
+
+MAX_AHEAD_MS = 60_000
+"""An event that is further ahead of the newest stamp that its reader knows moves no time."""
+
+
+@dataclass(slots=True)
+class Ahead:
+    """Events that moved no time."""
+
+    count: int = 0
+    offset: int = -1
+    """Of the one that was furthest ahead since this was last set to −1, ..."""
+    by_ms: int = 0
+    """... and how far that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,13 @@ class Intake:
         self.term = term
         self.lateness_ms = lateness_ms
         self.largest_ms: int | None = None
+        """Of the events that may move time."""
+        self.stamp_ms: int | None = None
+        """The newest stamp of a broker that the reader knows; None: none, and nothing is ahead of it."""
+        self.present_ms: int | None = None
+        """What a broker's clock certainly shows now; event time does not pass it."""
         self.events = 0
+        self.ahead = Ahead()
         self._lexicon = lexicon
         self._chunk = Chunk(start)
         self._sent_to = start
@@ -120,7 +142,7 @@ class Intake:
                 frame = _rest(frame, taken)
             if done >= len(place):
                 break
-        if self._passed_tick():
+        if self._tick > self._sent_tick:
             yield self._send()
 
     def _take(
@@ -130,12 +152,31 @@ class Intake:
         mine = int(np.searchsorted(frame.row, taken))
         if mine:
             self.events += mine
-            largest = int(frame.ts_ms[:mine].max())
-            self.largest_ms = largest if self.largest_ms is None else max(self.largest_ms, largest)
+            moving = self._without_ahead(offsets[frame.row[:mine]], frame.ts_ms[:mine])
+            largest = int(moving.max()) if len(moving) else None
+            known = [ms for ms in (largest, self.largest_ms) if ms is not None]
+            self.largest_ms = max(known, default=None)
         return taken
 
-    def _passed_tick(self) -> bool:
-        return self.watermark_ms is not None and self.watermark_ms // PANE_MS > self._sent_tick
+    def _without_ahead(self, offsets: NDArray[np.int64], ts_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The times of the events that may move time."""
+        if self.stamp_ms is None or ts_ms.max() <= self.stamp_ms + MAX_AHEAD_MS:
+            return ts_ms
+        is_ahead = ts_ms > self.stamp_ms + MAX_AHEAD_MS
+        self.ahead.count += int(is_ahead.sum())
+        furthest = int(ts_ms.argmax())
+        by_ms = int(ts_ms[furthest]) - self.stamp_ms
+        if self.ahead.offset < 0 or by_ms > self.ahead.by_ms:
+            self.ahead.offset, self.ahead.by_ms = int(offsets[furthest]), by_ms
+        return ts_ms[~is_ahead]
+
+    @property
+    def _tick(self) -> int:
+        """The last one that event time may have passed here; −1: none."""
+        if self.largest_ms is None:
+            return -1
+        latest_ms = self.largest_ms if self.present_ms is None else min(self.largest_ms, self.present_ms)
+        return (latest_ms - self.lateness_ms) // PANE_MS
 
     def restarted(self, start: int) -> Intake:
         """An intake that goes on at a later offset: what lay between can no longer be read."""
@@ -143,21 +184,33 @@ class Intake:
         assert self._sent_to == self.end, "only what was sent may be left behind"
         anew = Intake(self.source, self.epoch, start, self.term, self._lexicon, self.lateness_ms)
         anew.largest_ms, anew.events, anew._sent_tick = self.largest_ms, self.events, self._sent_tick
+        anew.stamp_ms, anew.present_ms, anew.ahead = self.stamp_ms, self.present_ms, self.ahead
         return anew
 
     def flush(self) -> Sending | None:
         """What was taken in and not yet sent; None when there is nothing."""
         return self._send() if self._sent_to < self.end else None
 
+    def held_back(self) -> Sending | None:
+        """What the present held back and does no longer; None when there is nothing."""
+        if self._tick <= self._sent_tick:
+            return None
+        if self._sent_to < self.end:
+            return self._send()
+        self._sent_tick = self._tick
+        return Sending(self.report())
+
     def report(self, idle_as_of_ms: int | None = None) -> Report:
         """How far everything sent so far reaches."""
-        return Report(self.source, self.epoch, self._sent_to, self.term, self.watermark_ms, idle_as_of_ms)
+        return Report(
+            *(self.source, self.epoch, self._sent_to, self.term, self.watermark_ms),
+            *(idle_as_of_ms, self.lateness_ms),
+        )
 
     def _send(self) -> Sending:
         chunk, lexicon = self._chunk, self._lexicon
         self._sent_to = chunk.end
-        if self.watermark_ms is not None:
-            self._sent_tick = self.watermark_ms // PANE_MS
+        self._sent_tick = max(self._sent_tick, self._tick)
         sending = Sending(self.report(), committable=chunk.end if chunk.closed else None)
         frame = chunk.frame(Frame.empty(lexicon.interner))
         counted, targets = tally(frame, lexicon.judge)

@@ -18,9 +18,10 @@ from stream.slo.snapshot import Changes, Snapshots, counting_keys, restore
 from stream.window.clock import MAX_COMING, Clock, Reach, Source
 from stream.window.panes import tick_at_or_before
 from stream.window.upsert import Span, Verdict
+from stream.wire.cohorts import Cohorts
 from stream.wire.columns import pack
 from stream.wire.notice import unpack_deploy
-from stream.wire.partial import Report, decode_message, unpack_chunk
+from stream.wire.partial import RULE, Message, Report, decode_message, unpack_chunk
 from stream.wire.pieces import Pieces
 from stream.wire.signal import Signal
 from stream.wire.state import (
@@ -32,6 +33,7 @@ from stream.wire.state import (
     key,
     parse_key,
 )
+from stream.wire.tally import Tally
 
 _SHARD = key("shard")
 
@@ -54,6 +56,12 @@ class Keeper:
         self.clock = Clock()
         self.position = 0
         """Offset of the first message that was not applied."""
+        self.sources: int | None = None
+        """How many source partitions there are; None: not known yet, and event time stands."""
+        self._fences: dict[int, int] = {}
+        """By source: epochs before this one have ended."""
+        self._rules: dict[int, int] = {}
+        """By source: the rule by which its chunks are cut."""
         self._open: dict[int, bytes] = {}
         """By source: the message that is its open contribution."""
         self._pieces = Pieces()
@@ -75,14 +83,19 @@ class Keeper:
         self.position = record.position
         self.clock.now_ms = record.watermark_ms
         self.clock.idle_as_of_ms, self.clock.rests_on_ms = record.idle_as_of_ms, record.rests_on_ms
+        self._fences = dict(record.fences)
         for source in record.sources:
             self.clock.sources[source.number] = Source(
                 Reach(*source.reach),
                 source.watermark_ms,
                 deque(source.coming, MAX_COMING),
                 reached_ms=source.reached_ms,
+                lateness_ms=source.lateness_ms,
             )
+            self._rules[source.number] = source.rule
             self.shard.oldest_minute[source.number] = source.oldest_minute
+            if source.newest_minute is not None:
+                self.shard.newest_minute[source.number] = source.newest_minute
             if source.final is not None:
                 self.shard.spans[source.number] = Span(*source.final, final=True)
         restored = restore(self.shard, record, records)
@@ -124,18 +137,30 @@ class Keeper:
         except ValueError as error:
             raise InvariantError(f"partial at offset {offset}: {error}") from error
         verdict = None
+        reports = [r for r in message.reports if r.epoch >= self._fences.get(r.source, 0)]
         if chunk is not None:
-            tally, cohorts = chunk
-            report = message.reports[0]
-            span = Span(report.epoch, message.start, report.end, message.final)
-            verdict = self.shard.observe(report.source, span, tally, self.clock.now_ms, cohorts)
-            if verdict is not Verdict.IGNORE:
-                self._keep_open(report.source, None if span.final else data)
-        for report in message.reports:
-            self._hear(report, written_ms)
+            verdict = self._count(message, *chunk, data, written_ms) if reports else Verdict.IGNORE
+        for report in reports:
+            self._hear(report, message.rule, written_ms)
+        for source, epoch in message.fences:
+            self._fences[source] = max(epoch, self._fences.get(source, 0))
         for event in notices:
             self.shard.announce(event)
+        if self.sources is not None:
+            self._pass_time(self.sources)
         self.position = offset + 1
+        return verdict
+
+    def _count(
+        self, message: Message, tally: Tally, cohorts: Cohorts | None, data: bytes, written_ms: int
+    ) -> Verdict:
+        report = message.reports[0]
+        span = Span(report.epoch, message.start, report.end, message.final)
+        verdict = self.shard.observe(
+            report.source, span, tally, self.clock.now_ms, cohorts, written_ms=written_ms
+        )
+        if verdict is not Verdict.IGNORE:
+            self._keep_open(report.source, None if span.final else data)
         return verdict
 
     def _keep_open(self, source: int, data: bytes | None) -> None:
@@ -146,18 +171,25 @@ class Keeper:
             self._open[source] = data
         self._reopened.add(source)
 
-    def _hear(self, report: Report, written_ms: int) -> None:
+    def _hear(self, report: Report, rule: int, written_ms: int) -> None:
         reach = Reach(report.epoch, report.end, report.term)
-        self.clock.report(report.source, report.watermark_ms, reach, written_ms, report.idle_as_of_ms)
+        self._rules[report.source] = rule
+        self.clock.report(
+            report.source, report.watermark_ms, reach, written_ms, report.idle_as_of_ms, report.lateness_ms
+        )
+
+    def _pass_time(self, sources: int) -> None:
+        self.sources = sources
+        self.clock.advance(range(sources), self.shard.is_waiting)
 
     def advance(self, sources: int) -> Iterator[Signal]:
         """Decide what the watermark allows; ``sources`` is the number of source partitions."""
-        self.clock.advance(range(sources))
+        self._pass_time(sources)
         yield from self.rest()
 
     def is_due(self, sources: int) -> bool:
         """Whether :meth:`advance` would pass a tick."""
-        self.clock.advance(range(sources))
+        self._pass_time(sources)
         return self.has_rest
 
     def rest(self, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
@@ -214,6 +246,9 @@ class Keeper:
                         self.shard.oldest_minute.get(number, 0),
                         _final(self.shard.spans.get(number)),
                         source.reached_ms,
+                        self._rules.get(number, RULE),
+                        self.shard.newest_minute.get(number),
+                        source.lateness_ms,
                     )
                     for number, source in sorted(self.clock.sources.items())
                 ],
@@ -222,6 +257,7 @@ class Keeper:
                 first=pack(self.shard.ledger.first),
                 newest=pack(self.shard.ledger.newest),
                 generation=self.snapshots.generation,
+                fences=sorted(self._fences.items()),
             )
         )
         changes.update(self._open_changes())

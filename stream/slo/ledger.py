@@ -24,7 +24,7 @@ NEVER = -1
 
 @dataclass(slots=True)
 class Late:
-    """Events that came after their pane was decided, and those dropped as too late."""
+    """Events that came after their pane was decided, and those dropped as too late or too far ahead."""
 
     late: int = 0
     too_late: int = 0
@@ -62,14 +62,12 @@ class Ledger:
         self._is_slices = np.array([o.slices is not None for o in objectives], bool)
         self._alerts = bool(catalog.longest_alerting_s)
 
-    def observe(self, new: Contribution, old: Contribution | None, watermark_ms: int | None) -> None:
-        """Count what ``new`` has beyond ``old``, an earlier sending of the same chunk."""
-        rows = new.rows.minus(old.rows if old else NOTHING)
-        pairs = new.pairs.minus(old.pairs if old else NOTHING)
-        first = self._first_kept_pane(watermark_ms)
-        self._count_late(new, old, first)
-        if len(rows.pane) and rows.pane[0] < first:
-            rows, pairs = rows.between(first, 2**62), pairs.between(first, 2**62)
+    def observe(self, new: Contribution, old: Contribution | None, kept: range) -> None:
+        """Count what ``new`` has beyond ``old``, an earlier sending of the same chunk; drop what is not in
+        the panes ``kept``. What was dropped of ``old`` stays dropped: both are as they were sent."""
+        rows = new.rows.minus(old.rows if old else NOTHING).between(kept.start, kept.stop)
+        pairs = new.pairs.minus(old.pairs if old else NOTHING).between(kept.start, kept.stop)
+        self._count_late(new, old, kept)
         self._slice(rows)
         for pane, ids, counts in rows.by_pane():
             self._put(pane, ids, limbs(counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3]))
@@ -78,18 +76,14 @@ class Ledger:
                 self.history.add(pane, Cells(ids, counts[:, 1], counts[:, 3]))
         before = old.versions if old else {}
         for seen, events in new.versions.items():
-            if events > (known := before.get(seen, 0)):
+            if events > (known := before.get(seen, 0)) and seen[-1] in kept:
                 self.put_version(seen, events - known)
 
-    def _first_kept_pane(self, watermark_ms: int | None) -> int:
-        """The first pane that is not too late (contract, section 3)."""
-        return 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms) // PANE_S
-
-    def _count_late(self, new: Contribution, old: Contribution | None, first: int) -> None:
+    def _count_late(self, new: Contribution, old: Contribution | None, kept: range) -> None:
         before = dict(old.events) if old else {}
         decided = NEVER if self.decided_s is None else self.decided_s // PANE_S
         for pane, events in new.events:
-            if pane < first:
+            if pane not in kept:
                 self.late.too_late += events - before.get(pane, 0)
             elif pane < decided:
                 self.late.late += events - before.get(pane, 0)

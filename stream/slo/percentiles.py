@@ -78,14 +78,16 @@ class Percentiles:
                 self.endpoints[number] = None
                 self._free.append(number)
 
-    def open(self, source: int, tally: Tally, oldest_minute: int) -> None:
-        """Replace what the open chunk of a source contributes."""
+    def open(self, source: int, tally: Tally, oldest_minute: int, newest_minute: int | None = None) -> None:
+        """Replace what the open chunk of a source contributes, in the minutes from one to another."""
         digests = tally.digests
         ids = np.array([self.id_of(key) for key in tally.endpoints], np.int64)
         minute = digests.keys & ((1 << MINUTE_BITS) - 1)
-        if len(minute) and minute.min() < oldest_minute:
-            digests = digests.select(minute >= oldest_minute)
-            minute = minute[minute >= oldest_minute]
+        kept = minute >= oldest_minute
+        if newest_minute is not None:
+            kept &= minute <= newest_minute
+        if not kept.all():
+            digests, minute = digests.select(kept), minute[kept]
         if len(minute):
             digests = digests.remap(ids[digests.keys >> MINUTE_BITS] << MINUTE_BITS | minute)
         self.minutes.open(source, digests)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from stream.wire.partial import decode_message
+from stream.wire.partial import RULE, decode_message
+from stream.wire.pieces import Pieces
 from stream.wire.state import decode_shard, key, parse_key
 
 
@@ -24,6 +25,8 @@ class Memory:
     """By source: term of the reader that was heard last."""
     ends: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """By source: (epoch, offset) of places between two chunks."""
+    rules: dict[int, int] = field(default_factory=dict)
+    """By source: by which rule its chunks are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Resumption:
     """Nothing from here on was counted anywhere."""
     term: int
     """No reader's was larger."""
+    rule: int
+    """By which chunks were cut."""
 
 
 def memory(records: Mapping[bytes, bytes]) -> Memory | None:
@@ -50,7 +55,7 @@ def memory(records: Mapping[bytes, bytes]) -> Memory | None:
     for source in decode_shard(data).sources:
         epoch, end, term = source.reach
         found.reach[source.number] = epoch, end, source.reached_ms
-        found.terms[source.number] = term
+        found.terms[source.number], found.rules[source.number] = term, source.rule
         if source.final is not None:
             found.ends.setdefault(source.number, []).append((source.final[0], source.final[2]))
     for name, value in records.items():
@@ -81,4 +86,35 @@ def _resumption(source: int, memories: list[Memory]) -> Resumption | None:
     if epoch != newest or not ends:
         return None
     term = max(m.terms.get(source, 0) for m in memories)
-    return Resumption(epoch, max(ends), heard_end, heard_ms, read_end, term)
+    rule = min(m.rules.get(source, RULE) for m in memories)
+    return Resumption(epoch, max(ends), heard_end, heard_ms, read_end, term, rule)
+
+
+Ends = dict[tuple[int, int], int]
+"""By (source, epoch): everything below this offset is counted, or lies in partials."""
+
+
+def ends_in_state(records: Mapping[bytes, bytes]) -> tuple[int, Ends]:
+    """Of one service partition: the offset of the first partial that its state does not know, and what that
+    knows. Raises ValueError."""
+    if (data := records.get(key("shard"))) is None:
+        return 0, {}
+    record = decode_shard(data)
+    return record.position, {(s.number, s.reach[0]): s.reach[1] for s in record.sources}
+
+
+def pieces_in_state(records: Mapping[bytes, bytes]) -> Pieces:
+    """Of messages of which the rest is to come behind that place. Raises ValueError."""
+    pieces = Pieces()
+    for name, value in records.items():
+        kind, place = parse_key(name)
+        if kind == "pieces":
+            pieces.restore(int(place[0]), value)
+    return pieces
+
+
+def add_partial(ends: Ends, data: bytes) -> None:
+    """With what a further partial says. Raises ValueError."""
+    for report in decode_message(data).reports:
+        of = report.source, report.epoch
+        ends[of] = max(report.end, ends.get(of, 0))

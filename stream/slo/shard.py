@@ -19,11 +19,15 @@ from stream.slo.extension import Extension
 from stream.slo.ledger import Ledger
 from stream.slo.percentiles import Percentiles, most_endpoints
 from stream.slo.places import Places
-from stream.window.panes import HOUR_S, MINUTE_S, tick_at_or_before
+from stream.window.panes import HOUR_S, MINUTE_S, PANE_MS, tick_at_or_before
 from stream.window.upsert import Span, Verdict, judge
 from stream.wire.cohorts import Cohorts
 from stream.wire.signal import Signal
 from stream.wire.tally import Tally
+
+MAX_AHEAD_MS = HOUR_S * 1000
+"""A pane that begins later than this after the broker's stamp on a partial is too far ahead."""
+LAST_PANE = 253_402_300_799_999 // PANE_MS
 
 
 class Shard:
@@ -42,6 +46,9 @@ class Shard:
         self.oldest_minute: dict[int, int] = {}
         """By source: minutes of its open contribution before this one came too late for percentiles. Set when
         the chunk is first heard of: what came in time stays, however late it is when the chunk grows."""
+        self.newest_minute: dict[int, int] = {}
+        """By source: minutes of its open contribution after this one were too far ahead for percentiles, and
+        stay so while the chunk grows: a digest cannot be taken apart."""
         self._coming: list[int] = []
         """Heap of panes that hold an event and wait for their tick."""
         self._comes: set[int] = set()
@@ -56,9 +63,13 @@ class Shard:
         tally: Tally,
         watermark_ms: int | None,
         cohorts: Cohorts | None = None,
+        *,
+        written_ms: int | None = None,
     ) -> Verdict:
         """Count a partial; ``cohorts`` is what it holds for canary analyses. ``watermark_ms`` is event time
-        as it was decided before the partial came.
+        as it was decided before the partial came, ``written_ms`` the broker's stamp on it; None: there is no
+        clock. Of what it holds beyond the one before, what is too late or too far ahead is dropped (contract,
+        section 3).
 
         Raises InvariantError when the span overlaps another cutting of the same records.
         """
@@ -74,22 +85,36 @@ class Shard:
         old = self.open.get(source)
         if cohorts is not None:
             new.versions |= self._versions_of_unmeasured(cohorts)
-        self.ledger.observe(new, old, watermark_ms)
+        kept = self._kept(watermark_ms, written_ms)
+        self.ledger.observe(new, old, kept)
         if verdict is not Verdict.REPLACE:
-            first_s = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms)
-            self.oldest_minute[source] = first_s // MINUTE_S
+            self.oldest_minute[source] = kept.start * PANE_S // MINUTE_S
+            self.newest_minute.pop(source, None)
+        self._leave_out_what_is_ahead(source, new, kept)
         self._open_digests(source, tally)
-        first_pane = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms) // PANE_S
         for extension in self.extensions:
             grown = verdict is Verdict.REPLACE
-            extension.observe(source, cohorts, grown, span.final, first_pane, self.ledger.decided_s)
+            extension.observe(source, cohorts, grown, span.final, kept, self.ledger.decided_s)
         self.spans[source], self.open[source] = span, new
         if span.final:
             self.percentiles.fold(source)
             del self.open[source]
         for pane in {pane for pane, _ in new.events} | (set() if cohorts is None else cohorts.panes()):
-            self._note(pane)
+            if pane in kept:
+                self._note(pane)
         return verdict
+
+    def _kept(self, watermark_ms: int | None, written_ms: int | None) -> range:
+        """The panes whose events are not dropped."""
+        first = 0 if watermark_ms is None else self.catalog.too_late_before_s(watermark_ms) // PANE_S
+        last = LAST_PANE if written_ms is None else (written_ms + MAX_AHEAD_MS) // PANE_MS
+        return range(max(0, first), last + 1)
+
+    def _leave_out_what_is_ahead(self, source: int, new: Contribution, kept: range) -> None:
+        ahead = [pane for pane, _ in new.events if pane >= kept.stop]
+        if ahead:
+            minute = min(ahead) * PANE_S // MINUTE_S - 1
+            self.newest_minute[source] = min(minute, self.newest_minute.get(source, minute))
 
     def _note(self, pane: int) -> None:
         end_s, decided_s = (pane + 1) * PANE_S, self.ledger.decided_s
@@ -105,6 +130,11 @@ class Shard:
         self.ledger.rolled_back.add(event, self.ledger.decided_s)
         for extension in self.extensions:
             extension.announce(event)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are events that wait for their tick."""
+        return bool(self._coming)
 
     def resume(self, decided_s: int | None, newest_s: int | None, coming: list[int]) -> None:
         """Take up event time where a snapshot left it."""
@@ -138,7 +168,7 @@ class Shard:
         oldest_minute = self.oldest_minute.get(source, 0)
         if self.ledger.decided_s is not None:
             oldest_minute = max(oldest_minute, (self.ledger.decided_s - HOUR_S) // MINUTE_S)
-        self.percentiles.open(source, tally, oldest_minute)
+        self.percentiles.open(source, tally, oldest_minute, self.newest_minute.get(source))
 
     def advance(self, watermark_ms: int, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
         """Decide every tick that the watermark has reached, in order.

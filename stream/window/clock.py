@@ -51,6 +51,8 @@ class Source:
     """A broker's time before the fetch that showed nothing more to read; None: not idle."""
     reached_ms: int = 0
     """When it was first reported that its reader had come so far."""
+    lateness_ms: int = 0
+    """Event time stays this far behind the broker's clock, however far ahead an event is."""
 
     def hear(self, reported_ms: int, watermark_ms: int) -> None:
         """A larger watermark. Of those reported within a second the last one is kept, with its later time."""
@@ -93,13 +95,18 @@ class Clock:
         reach: Reach,
         reported_ms: int,
         idle_as_of_ms: int | None = None,
+        lateness_ms: int = 0,
     ) -> None:
-        """A reader's word on one source partition, as the broker stamped it.
+        """A reader's word on one source partition, as the broker stamped it. It counts at most as the stamp,
+        less the lateness that the reader allows for.
 
         ``watermark_ms`` None: it has not seen an event yet. ``idle_as_of_ms``: the partition is idle, by a
         fetch that was asked for after a record with this stamp had been acknowledged.
         """
         known = self.sources.setdefault(source, Source(reach, reached_ms=reported_ms))
+        known.lateness_ms = lateness_ms
+        if watermark_ms is not None:
+            watermark_ms = min(watermark_ms, reported_ms - lateness_ms)
         if watermark_ms is not None and watermark_ms > known.newest[1]:
             known.hear(reported_ms, watermark_ms)
         if self.rests_on_ms is None:
@@ -109,11 +116,12 @@ class Clock:
         if reach >= known.reach:
             known.reach, known.idle_as_of_ms = reach, idle_as_of_ms
 
-    def advance(self, expected: range) -> int | None:
+    def advance(self, expected: range, is_waiting: bool = False) -> int | None:
         """Merge what was reported and return the watermark in ms; None while there is none.
 
         ``expected`` are the source partitions that exist. While every source is idle, event time advances as
-        fast as the evidence of it grows newer.
+        fast as the evidence of it grows newer. ``is_waiting``: there are events that wait for their time;
+        if all that ever came were ahead of the clock, event time begins at the clock's.
         """
         if not all(source in self.sources for source in expected):
             return self.now_ms
@@ -127,22 +135,27 @@ class Clock:
             busy = (s.before(min(evidence)) for s in sources if s.idle_as_of_ms is None)
             self._merge(*min(busy, key=_watermark))
         else:
-            self._advance_idle(min(evidence))
+            self._advance_idle(min(evidence), is_waiting)
         if self.now_ms is not None:
             for source in sources:
                 source.settle(self.now_ms)
         return self.now_ms
 
-    def _advance_idle(self, as_of_ms: int) -> None:
+    def _advance_idle(self, as_of_ms: int, is_waiting: bool) -> None:
         """All are idle. The time that passes counts from the first evidence on, but not from before the word
         that event time rests on, and not twice when evidence goes back. It does not come on top of the
-        watermarks: what the evidence shows to have passed contains them."""
+        watermarks: what the evidence shows to have passed contains them. Nor does it pass the clock: state
+        that was ahead of it waits."""
+        latest_ms = as_of_ms - max(s.lateness_ms for s in self.sources.values())
         if self.idle_as_of_ms is None:
             self.idle_as_of_ms = max(as_of_ms, self.rests_on_ms or as_of_ms)
         elif self.now_ms is not None:
-            self._merge(as_of_ms, self.now_ms + max(0, as_of_ms - self.idle_as_of_ms))
+            passed_ms = max(0, as_of_ms - self.idle_as_of_ms)
+            self._merge(as_of_ms, min(self.now_ms + passed_ms, latest_ms))
         self.idle_as_of_ms = max(self.idle_as_of_ms, as_of_ms)
         self._merge(*max((s.before(as_of_ms) for s in self.sources.values()), key=_watermark))
+        if self.now_ms is None and is_waiting:
+            self._merge(as_of_ms, latest_ms)
 
     def _merge(self, as_of_ms: int, watermark_ms: int) -> None:
         if watermark_ms > (NEVER_MS if self.now_ms is None else self.now_ms):

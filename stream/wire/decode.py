@@ -34,7 +34,7 @@ from stream.wire.reject import (
     read_event,
 )
 from stream.wire.rfc3339 import parse_ms
-from stream.wire.said import Said
+from stream.wire.said import Said, marks_of
 
 try:
     from stream.wire._scan import scan
@@ -82,7 +82,11 @@ def decode(
         rows = np.searchsorted(row, [i for i, _ in good]).tolist()
         events = [event for _, event in good]
     series, outcome, weight = said.look_up(columns.said, rows, events)
-    frame = Frame(columns.ts_ms, series, outcome, columns.latency_ms, weight, row, interner)
+    mark = None
+    if interner.fold_count:
+        mark = columns.mark
+        mark[rows] = marks_of(events)
+    frame = Frame(columns.ts_ms, series, outcome, columns.latency_ms, weight, row, interner, mark)
     return frame, [Reject(i, fault.error, fault.detail) for i, fault in sorted(faults.items())]
 
 
@@ -96,9 +100,11 @@ class _Columns:
     """NaN where absent."""
     said: Ints
     """Numbers of the memory; 0 where the scanner could not read the record."""
+    mark: Ints
+    """Of the series that the scanner read."""
 
     def only(self, rows: Ints) -> _Columns:
-        return _Columns(self.ts_ms[rows], self.latency_ms[rows], self.said[rows])
+        return _Columns(self.ts_ms[rows], self.latency_ms[rows], self.said[rows], self.mark[rows])
 
 
 def _scan(values: list[bytes | None], said: Said) -> tuple[_Columns, list[int]]:
@@ -107,7 +113,7 @@ def _scan(values: list[bytes | None], said: Said) -> tuple[_Columns, list[int]]:
     ts_ms, number = np.zeros(n, np.int64), np.zeros(n, np.int64)
     latency_ms = np.full(n, np.nan)
     if scan is None:
-        return _Columns(ts_ms, latency_ms, number), list(range(n))
+        return _Columns(ts_ms, latency_ms, number, np.zeros(n, np.int64)), list(range(n))
     latency_s = np.full(n, np.nan)
 
     def learn(key: bytes, value: bytes) -> int:
@@ -123,7 +129,7 @@ def _scan(values: list[bytes | None], said: Said) -> tuple[_Columns, list[int]]:
         others = sorted({*others, *small.tolist()})
     if others:  # what was read of them before the scanner gave up is nothing
         number[others] = ts_ms[others] = 0
-    return _Columns(ts_ms, _in_ms(latency_ms, latency_s), number), others
+    return _Columns(ts_ms, _in_ms(latency_ms, latency_s), number, said.marks(number)), others
 
 
 _decode_event = msgspec.json.Decoder(Event).decode

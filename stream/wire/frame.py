@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import msgspec
 import numpy as np
@@ -35,6 +37,23 @@ def unpack_series(packed: bytes) -> SeriesKey:
         return key
     except msgspec.DecodeError as error:
         raise ValueError(f"not a series: {error}") from error
+
+
+_UNIT_BYTES = 16
+_SIZE_BITS = 12
+
+
+def mark_of(packed: bytes) -> int:
+    """A series by its name alone, in 64 bits: 52 of a hash, and the size of the name. No numbering is in it:
+    chunks are cut by marks (``window/chunk.py``)."""
+    digest = int.from_bytes(blake2b(packed, digest_size=8).digest(), "little", signed=True)
+    units = min(-(-len(packed) // _UNIT_BYTES), (1 << _SIZE_BITS) - 1)
+    return digest >> _SIZE_BITS << _SIZE_BITS | units
+
+
+def name_bytes(marks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sizes of the names, rounded up."""
+    return (marks & ((1 << _SIZE_BITS) - 1)) * _UNIT_BYTES
 
 
 class _Ids(dict[SeriesKey, int]):
@@ -75,6 +94,7 @@ class Interner:
         self._max_series = max_series
         self._fold = fold
         self._packed: list[bytes] = []
+        self._marks = array("q")
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -92,9 +112,18 @@ class Interner:
 
     def packed(self, ids: Iterable[int]) -> list[bytes]:
         """The keys as :func:`pack_series` gives them, each made once."""
-        self._packed += map(pack_series, self.keys[len(self._packed) :])
+        self._pack()
         packed = self._packed
         return [packed[i] for i in ids]
+
+    def marks(self, ids: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """What :func:`mark_of` gives for the keys, each made once."""
+        self._pack()
+        self._marks.extend(map(mark_of, self._packed[len(self._marks) :]))
+        return np.frombuffer(self._marks, np.int64)[ids]
+
+    def _pack(self) -> None:
+        self._packed += map(pack_series, self.keys[len(self._packed) :])
 
     def id_of(self, key: SeriesKey) -> int:
         """The key's number; a new key gets the next one."""
@@ -121,9 +150,17 @@ class Frame:
     row: NDArray[np.int64]
     """Place of the record in the batch that was decoded."""
     interner: Interner
+    mark: NDArray[np.int64] | None = None
+    """Of the series that each record names, where some are numbered as what they were folded to; None: those
+    of ``series``."""
 
     def __len__(self) -> int:
         return len(self.ts_ms)
+
+    @property
+    def marks(self) -> NDArray[np.int64]:
+        """Of the series that each record names."""
+        return self.interner.marks(self.series) if self.mark is None else self.mark
 
     def slice(self, start: int, stop: int) -> Frame:
         """Events [start, stop), as views."""
@@ -142,6 +179,7 @@ class Frame:
             weight=self.weight[which],
             row=self.row[which],
             interner=self.interner,
+            mark=None if self.mark is None else self.mark[which],
         )
 
     @classmethod
@@ -169,4 +207,7 @@ class Frame:
             weight=np.concatenate([frame.weight for frame in frames]),
             row=np.concatenate([frame.row for frame in frames]),
             interner=interner,
+            mark=None
+            if all(frame.mark is None for frame in frames)
+            else np.concatenate([frame.marks for frame in frames]),
         )

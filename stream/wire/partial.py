@@ -17,6 +17,9 @@ from stream.wire.versions import check_version, check_version_of
 VERSION = 5
 READABLE = (4, VERSION)
 """Version 4 lacks the fields whose defaults say so."""
+RULE = 2
+"""The rule by which chunks are cut (``window/chunk.py``). Two rules at once would overlap, so partials and
+offsets name theirs; those that name none were cut by the first."""
 
 
 class Report(msgspec.Struct, array_like=True, frozen=True):
@@ -33,6 +36,8 @@ class Report(msgspec.Struct, array_like=True, frozen=True):
     idle_as_of_ms: int | None = None
     """Long after the last record a fetch showed nothing more to read, and was asked for after a record that
     the broker stamped with this time had been acknowledged; None: not idle."""
+    lateness_ms: int = 5_000
+    """What the watermark allows for."""
 
 
 class Contents(msgspec.Struct, array_like=True, frozen=True):
@@ -60,6 +65,10 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     """Of services that are analysed."""
     notices: list[bytes] = []
     """Deploy events (``wire/notice.py``); a message that has some has nothing else."""
+    rule: int = 1
+    """By which chunks are cut."""
+    fences: list[tuple[int, int]] = []
+    """(source, epoch): what older epochs of the source send from here on does not count."""
 
     @property
     def is_partial(self) -> bool:
@@ -72,11 +81,16 @@ _decoder = msgspec.msgpack.Decoder(Message)
 
 
 def encode_reports(reports: list[Report]) -> bytes:
-    return _encoder.encode(Message(VERSION, reports))
+    return _encoder.encode(Message(VERSION, reports, rule=RULE))
 
 
 def encode_notices(notices: list[bytes]) -> bytes:
-    return _encoder.encode(Message(VERSION, [], notices=notices))
+    return _encoder.encode(Message(VERSION, [], notices=notices, rule=RULE))
+
+
+def encode_fences(fences: list[tuple[int, int]]) -> bytes:
+    """``fences``: (source, epoch); see :class:`Message`."""
+    return _encoder.encode(Message(VERSION, [], rule=RULE, fences=fences))
 
 
 def encode_partial(
@@ -88,7 +102,7 @@ def encode_partial(
         numbers = [pack(getattr(tally, name)) for name in NUMBERS]
         contents = Contents(tally.series, tally.columns, tally.endpoints, numbers, to_bytes(tally.digests))
     packed = None if cohorts is None else pack_cohorts(cohorts)
-    return _encoder.encode(Message(VERSION, [report], start, contents, final, packed))
+    return _encoder.encode(Message(VERSION, [report], start, contents, final, packed, rule=RULE))
 
 
 def decode_message(data: bytes) -> Message:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream.model.outcome import OUTCOMES, outcome_code
 from stream.wire.event import GRPC_NUMBERS, MILLION, Event, weight_millionths
-from stream.wire.frame import Interner
+from stream.wire.frame import ABSENT, Interner, mark_of, pack_series
 
 _OUTCOME_BITS = OUTCOMES.bit_length()
 _MOST = 300_000
@@ -41,6 +41,10 @@ class Said:
         self._both = array("q", [0])
         """Series and outcome in one; _UNSEEN before the first event."""
         self._weight = array("q", [MILLION])
+        self._mark = array("q", [_UNSEEN])
+        """Of the series as it is said; _UNSEEN of folded ones, which many say."""
+        self._folded_marks = array("q")
+        """Of those that were folded since :meth:`marks` was asked, in the order of their records."""
 
     @classmethod
     def of(cls, interner: Interner) -> Said:
@@ -56,17 +60,29 @@ class Said:
         fields = _fields(event)
         series = fields[:_SERIES]
         folded = None if None in series else self._interner.folded(series)
+        mark = _mark(series)
         if folded is None:
-            number = self.known[key] = self._add(fields, event.sample_rate)
+            number = self.known[key] = self._add(fields, event.sample_rate, mark)
             return number
+        self._folded_marks.append(mark)
         said = (*folded, *fields[_SERIES:], event.sample_rate)
         known = self._folded.get(said)
         if known is None:
-            known = self._folded[said] = self._add(said[:-1], event.sample_rate)
+            known = self._folded[said] = self._add(said[:-1], event.sample_rate, _UNSEEN)
         return known
 
-    def _add(self, fields: tuple[Any, ...], sample_rate: float | None) -> int:
+    def marks(self, numbers: Ints) -> Ints:
+        """Of the series that each record names, by its number from ``learn``; to be asked once for each
+        batch."""
+        marks = np.frombuffer(self._mark, np.int64)[numbers]
+        if self._folded_marks:
+            marks[(marks == _UNSEEN) & (numbers > 0)] = self._folded_marks
+            self._folded_marks = array("q")
+        return marks
+
+    def _add(self, fields: tuple[Any, ...], sample_rate: float | None, mark: int) -> int:
         self._fields.append(fields)
+        self._mark.append(mark)
         self._both.append(_UNSEEN)
         self._weight.append(weight_millionths(sample_rate))
         return len(self._both) - 1
@@ -115,6 +131,16 @@ class Said:
             for e in events
         ]
         return np.array(array("q", both), np.int64)
+
+
+def marks_of(events: list[Event]) -> Ints:
+    """Of the series that the events name."""
+    return np.array([_mark(_fields(event)[:_SERIES]) for event in events], np.int64)
+
+
+def _mark(series: tuple[Any, ...]) -> int:
+    named = tuple(a if part is None else part for part, a in zip(series, ABSENT, strict=True))
+    return mark_of(pack_series(named))  # type: ignore[arg-type]
 
 
 def _apart(both: Ints) -> tuple[Ids, Ids]:

@@ -39,6 +39,12 @@ class SourceRecord(Record, frozen=True):
     """(epoch, start, end) of its newest chunk when that one is complete; else it is under ``open``."""
     reached_ms: int = 0
     """When it was first reported that its reader had come so far."""
+    rule: int = 1
+    """By which its chunks are cut."""
+    newest_minute: int | None = None
+    """Later ones of its open chunk are no part of the percentiles: they were too far ahead."""
+    lateness_ms: int = 5_000
+    """What its reader allows for."""
 
 
 class ShardRecord(Record, frozen=True):
@@ -63,6 +69,8 @@ class ShardRecord(Record, frozen=True):
     newest: bytes = b""
     generation: int = 0
     """Of the pane records that count: it grows when all of them are written anew."""
+    fences: list[tuple[int, int]] = []
+    """(source, epoch): what older epochs of the source send does not count."""
 
 
 class RowRecord(Record, frozen=True):

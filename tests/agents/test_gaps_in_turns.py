@@ -114,7 +114,7 @@ class Worker:
 
     def batch(self, tp: TP, begin: int, end: int) -> RecordBatch:
         offsets = array("q", range(begin, end))
-        stamps = array("q", [START_MS] * len(offsets))
+        stamps = array("q", [START_MS + (HOURS + 2) * 3_600_000] * len(offsets))
         values: list[bytes | None] = list(self.messages[tp][begin:end])
         return RecordBatch(begin, end, offsets, values, stamps, len(self.messages[tp]), 1)
 

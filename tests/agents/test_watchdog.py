@@ -179,6 +179,19 @@ def test_a_partition_that_is_passed_over_is_a_stall_when_there_was_time() -> Non
     assert said == "a has not moved from 0 for 31 s, with 5 records to read"
 
 
+def test_what_a_partition_took_itself_was_not_taken_by_others() -> None:
+    clock = [0.0]
+    turns = Turns(lambda: clock[0])
+    one, other = PLACES[:2]
+    for tp, seconds in ((one, 5.0), (other, 3.0), (one, 2.0)):
+        with turns.turn(tp):
+            clock[0] += seconds
+    assert (turns.others_s(one, 0), turns.others_s(other, 0)) == (3.0, 7.0)
+    with turns.turn(one):
+        clock[0] += 1.0
+        assert (turns.others_s(one, 0), turns.others_s(other, 0)) == (3.0, 8.0)
+
+
 def test_who_waits_although_there_was_time_is_not_told_as_overload() -> None:
     dog = Watchdog()
     for second in range(20):

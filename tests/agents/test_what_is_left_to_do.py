@@ -36,11 +36,16 @@ async def _nothing_known() -> Mapping[int, Resumption | None]:
     return {}
 
 
+async def _no_fence(epochs: Mapping[int, int], epoch: int) -> Mapping[int, int]:
+    raise AssertionError("nothing was cut by another rule")
+
+
 @pytest.fixture
 def ingest() -> Ingest:
     topics, sender = ("request-events", "app-partials", "dead-letters"), cast(Any, None)
     return Ingest(
-        "app", topics, cast(Sender, sender), Rules(Ruleset(), 1), Stats(), 5_000, "earliest", _nothing_known
+        *("app", topics, cast(Sender, sender), Rules(Ruleset(), 1), Stats(), 5_000, "earliest"),
+        *(_nothing_known, _no_fence),
     )
 
 

@@ -86,10 +86,11 @@ def test_panes_are_the_parts_of_the_whole(events: list[Event]) -> None:
 
 
 @settings(deadline=None)
-@given(EVENTS, st.integers(99, 106))
-def test_what_is_too_late_is_left_out(events: list[Event], first: int) -> None:
-    kept = [event for event in events if event[1] >= first]
-    assert same(counted(events).not_before(first), counted(kept))
+@given(EVENTS, st.integers(99, 106), st.integers(0, 6))
+def test_what_is_too_late_or_too_far_ahead_is_left_out(events: list[Event], first: int, count: int) -> None:
+    panes = range(first, first + count)
+    kept = [event for event in events if event[1] in panes]
+    assert same(counted(events).within(panes), counted(kept))
 
 
 def cohort(number: int, version: str = "1") -> Cohort:

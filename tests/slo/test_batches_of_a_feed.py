@@ -149,7 +149,7 @@ def test_two_stages_decide_what_replay_decides_over_any_number_of_sources(
         for out in intake.feed(begin, begin + len(batch), offsets, stamps, batch, lexicon):
             assert isinstance(out, Sending)
             for message in out.messages.values() or [encode_reports([out.report])]:
-                keeper.apply(message, offset, offset)
+                keeper.apply(message, offset, 2 * T0_MS + offset)
                 offset += 1
         signals += keeper.advance(sources)
     assert [comparable(s) for s in signals][: len(expected)] == expected
@@ -179,6 +179,6 @@ def test_percentiles_cover_their_hour_although_every_slos_window_is_shorter() ->
         for out in intake.feed(offset, offset + 1, [offset], [2 * T0_MS], [value], lexicon):
             assert isinstance(out, Sending)
             for message in out.messages.values():
-                keeper.apply(message, keeper.position, offset)
+                keeper.apply(message, keeper.position, 2 * T0_MS + offset)
         signals += keeper.advance(1)
     assert hourly_counts(signals) == expected

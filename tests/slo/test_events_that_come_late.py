@@ -121,7 +121,7 @@ def test_a_chunk_sent_again_with_more_in_it_counts_its_late_events_once() -> Non
         out = [*intake.feed(at, at + 1, [at], [T0_MS + 10**6], [event(ts)], lexicon), intake.flush()]
         for sending in out:
             for message in sending.messages.values() if isinstance(sending, Sending) else ():
-                keeper.apply(message, offset, offset)
+                keeper.apply(message, offset, 2 * T0_MS + offset)
                 offset += 1
         list(keeper.advance(1))
     late = keeper.shard.ledger.late

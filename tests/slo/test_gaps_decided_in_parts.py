@@ -24,7 +24,7 @@ def decided_in_parts(log: list[bytes], ticks: int, restarts: bool) -> list[bytes
     keeper, state, signals = Keeper(CATALOG, 1000), {}, []
     for offset, message in enumerate(log):
         assert keeper.position == offset
-        keeper.apply(message, offset, T0_MS + offset)
+        keeper.apply(message, offset, 2 * T0_MS + offset)
         keeper.is_due(SOURCES)
         while keeper.has_rest:
             done = [0]

@@ -114,7 +114,7 @@ def decided(log: list[bytes], restart_after: set[int]) -> list[bytes]:
     """Signals of an owner that checkpoints and starts again after some of the messages."""
     keeper, state, signals = Keeper(CATALOG, 1000), {}, []
     for offset, message in enumerate(log):
-        keeper.apply(message, offset, T0_MS + offset)
+        keeper.apply(message, offset, 2 * T0_MS + offset)
         signals += keeper.advance(SOURCES)
         if offset in restart_after:
             for name, value in keeper.changes().items():
@@ -217,7 +217,7 @@ def test_what_many_checkpoints_leave_is_what_a_first_one_would_write(seed: int) 
     rng = random.Random(seed)
     keeper, state, kinds = Keeper(CATALOG, 1000), {}, set()
     for offset, message in enumerate(partials(rng, events(rng, 400))):
-        keeper.apply(message, offset, T0_MS + offset)
+        keeper.apply(message, offset, 2 * T0_MS + offset)
         list(keeper.advance(SOURCES))
         if rng.random() < 0.5:
             continue

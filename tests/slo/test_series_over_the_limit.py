@@ -183,7 +183,7 @@ def kept_through(values: list[bytes], restarts_after: set[int], most: int) -> li
         stamps = [T0_MS + 10**7] * len(batch)
         for out in intake.feed(at, at + len(batch), range(at, at + len(batch)), stamps, batch, lexicon):
             for message in out.messages.values() if isinstance(out, Sending) else ():
-                keeper.apply(message, offset, offset)
+                keeper.apply(message, offset, 2 * T0_MS + offset)
                 offset += 1
         signals += keeper.advance(1)
         if number in restarts_after:

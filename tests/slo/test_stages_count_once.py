@@ -96,7 +96,7 @@ def made(seed: int, count: int) -> list[list[tuple[int, int, bytes]]]:
 
 def stamp_ms(offset: int) -> int:
     """The broker's, on a message."""
-    return START_MS + 700_000 + offset * 300
+    return START_MS + 30_000_000 + offset * 300
 
 
 class World:
@@ -433,7 +433,7 @@ def test_a_source_that_began_anew_counts_beside_what_it_held_before() -> None:
             out.append(intake.flush())
             for sending in out:
                 for message in sending.messages.values() if isinstance(sending, Sending) else ():
-                    verdict = keeper.apply(message, offset, offset)
+                    verdict = keeper.apply(message, offset, stamp_ms(offset))
                     offset += 1
                     assert (verdict is Verdict.IGNORE) == (keeper.shard.spans[source].epoch > epoch)
     list(keeper.advance(SOURCES))

@@ -95,7 +95,7 @@ class Life:
 
     def follow(self, log: Sequence[bytes], restart_after: set[int], checkpoint_after: set[int]) -> Life:
         for offset, message in enumerate(log):
-            self.keeper.apply(message, offset, START_MS + offset)
+            self.keeper.apply(message, offset, 2 * START_MS + offset)
             self.signals += self.keeper.advance(1)
             if offset in restart_after | checkpoint_after:
                 self.checkpoint()

@@ -30,7 +30,7 @@ def test_the_end_that_every_partition_has_heard_of_is_taken() -> None:
     #   chunks [0,4) [4,6) [6,11) …   the first partition has the end of the second chunk, the other not yet
     ahead = Memory({0: (1, 6, 50)}, {0: 7}, {0: [(1, 6)]})
     behind = Memory({0: (1, 5, 40)}, {0: 8}, {0: [(1, 4)]})
-    assert resumptions([ahead, behind]) == {0: Resumption(1, 4, 5, 40, read_end=6, term=8)}
+    assert resumptions([ahead, behind]) == {0: Resumption(1, 4, 5, 40, read_end=6, term=8, rule=2)}
 
 
 def test_a_new_epoch_that_not_all_have_heard_of_begins_anew() -> None:

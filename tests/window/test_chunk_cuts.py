@@ -27,6 +27,9 @@ class Record:
     """(series, ts); None: a record that was refused."""
 
 
+NAME_BYTES = 16
+"""Of each series."""
+
 Cut = tuple[int, int, list[tuple[int, int]]]
 """(start, end, events) of a closed chunk."""
 
@@ -41,7 +44,13 @@ def frame_of(records: list[Record]) -> Frame:
         weight=np.full(len(good), 1_000_000, np.int64),
         row=np.array([i for i, _ in good], np.int64),
         interner=INTERNER,
+        mark=marks_of(np.array([event[0] for _, event in good], np.int64)),
     )
+
+
+def marks_of(series: np.ndarray) -> np.ndarray:
+    """As different as hashes are, with a name of one unit for each series."""
+    return series * np.int64(0x2545F4914F6CDD1D) << 12 | 1
 
 
 def events_of(frame: Frame) -> list[tuple[int, int]]:
@@ -72,8 +81,9 @@ def cuts_record_by_record(records: list[Record], start: int) -> Iterator[Cut]:
         entries = {(r.event[0], r.event[1] // PANE_MS) for r in taken if r.event is not None}
         if (
             len(taken) == limits.MAX_RECORDS
-            or record.timestamp_ms - taken[0].timestamp_ms >= limits.MAX_AGE_MS
+            or abs(record.timestamp_ms - taken[0].timestamp_ms) >= limits.MAX_AGE_MS
             or len(entries) == limits.MAX_ENTRIES
+            or len({series for series, _ in entries}) * NAME_BYTES >= limits.MAX_NAME_BYTES
             or passes_a_tick(taken)
         ):
             yield start, record.offset + 1, [r.event for r in taken if r.event is not None]

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from stream.window.clock import MAX_COMING, Clock, Reach
 
 LATENESS_MS = 5_000
+LATER_MS = 1_000_000
+"""A broker's clock that is past all events."""
 
 
 def reach(end: int, *, epoch: int = 1, term: int = 1) -> Reach:
@@ -20,27 +22,27 @@ def reach(end: int, *, epoch: int = 1, term: int = 1) -> Reach:
 
 def test_there_is_no_time_before_every_source_has_reported() -> None:
     clock = Clock()
-    clock.report(0, 1_000, reach(1), 10)
-    clock.report(2, 9_000, reach(1), 11)
+    clock.report(0, 1_000, reach(1), LATER_MS + 10)
+    clock.report(2, 9_000, reach(1), LATER_MS + 11)
     assert clock.advance(range(3)) is None
-    clock.report(1, 5_000, reach(1), 12)
+    clock.report(1, 5_000, reach(1), LATER_MS + 12)
     assert clock.advance(range(3)) == 1_000
 
 
 def test_a_source_without_an_event_yet_holds_time_back() -> None:
     clock = Clock()
-    clock.report(0, 1_000, reach(1), 10)
-    clock.report(1, None, reach(0), 10)
+    clock.report(0, 1_000, reach(1), LATER_MS + 10)
+    clock.report(1, None, reach(0), LATER_MS + 10)
     assert clock.advance(range(2)) is None
 
 
 def test_a_source_that_is_added_later_holds_time_back_until_it_reports() -> None:
     clock = Clock()
-    clock.report(0, 1_000, reach(1), 10)
+    clock.report(0, 1_000, reach(1), LATER_MS + 10)
     assert clock.advance(range(1)) == 1_000
-    clock.report(0, 7_000, reach(2), 20)
+    clock.report(0, 7_000, reach(2), LATER_MS + 20)
     assert clock.advance(range(2)) == 1_000
-    clock.report(1, 4_000, reach(1), 30)
+    clock.report(1, 4_000, reach(1), LATER_MS + 30)
     assert clock.advance(range(2)) == 4_000
 
 
@@ -57,7 +59,7 @@ def test_without_idleness_time_is_the_least_of_the_largest(
     """Reports in any order, zombies' among them: each source counts by the largest it ever reported."""
     clock, largest, now = Clock(), {}, None
     for at, (source, watermark, end, advance) in enumerate(reports):
-        clock.report(source, watermark, reach(end), at)
+        clock.report(source, watermark, reach(end), LATER_MS + at)
         known = largest.get(source)
         largest[source] = (
             watermark if known is None else known if watermark is None else max(known, watermark)
@@ -361,3 +363,33 @@ def test_what_is_remembered_of_a_source_ahead_of_the_others_is_bounded() -> None
     assert len(clock.sources[1].coming) == MAX_COMING
     clock.report(0, 2_900_000, reach(2), 3_000_000)
     assert clock.advance(range(2)) == 2_900_000
+
+
+def test_event_time_stays_behind_the_brokers_clock_however_far_ahead_a_reader_is() -> None:
+    clock = Clock()
+    clock.report(0, 3_300_000, reach(1), 100_000, lateness_ms=5_000)
+    clock.report(1, 90_000, reach(1), 100_000, lateness_ms=5_000)
+    assert clock.advance(range(2)) == 90_000
+    clock.report(1, 4_000_000, reach(2), 101_000, lateness_ms=5_000)
+    assert clock.advance(range(2)) == 95_000, "what source 0 said counts as of when it was said"
+    clock.report(0, 3_300_000, reach(1), 102_000, lateness_ms=5_000)
+    assert clock.advance(range(2)) == 96_000, "and as of when it is said again"
+
+
+def test_state_that_was_ahead_of_the_clock_waits_for_it_while_all_are_idle_too() -> None:
+    clock = Clock()
+    clock.now_ms = 500_000
+    found = []
+    for as_of_ms in (100_000, 300_000, 504_000, 506_000, 600_000):
+        clock.report(0, None, reach(1), as_of_ms + 500, as_of_ms, lateness_ms=5_000)
+        found.append(clock.advance(range(1)))
+    assert found == [500_000, 500_000, 500_000, 501_000, 595_000]
+
+
+def test_where_all_that_ever_came_was_ahead_event_time_begins_at_the_clocks() -> None:
+    for is_waiting, expected in ((False, [None, None]), (True, [95_000, 104_500])):
+        clock, found = Clock(), []
+        for as_of_ms in (100_000, 110_000):
+            clock.report(0, None, reach(1), as_of_ms + 500, as_of_ms, lateness_ms=5_000)
+            found.append(clock.advance(range(1), is_waiting))
+        assert found == expected

@@ -164,7 +164,7 @@ def test_order_is_kept_and_columns_are_typed(values: list[bytes | None]) -> None
     assert rows == sorted(set(rows))
     assert [reject.row for reject in rejects] == sorted(set(range(len(values))) - set(rows))
     assert {reject.error for reject in rejects} <= set(ERRORS)
-    types = {name: getattr(frame, name).dtype for name in Frame.__slots__ if name != "interner"}
+    types = {name: getattr(frame, name).dtype for name in Frame.__slots__ if name not in ("interner", "mark")}
     assert types == {
         "ts_ms": np.int64, "series": np.int32, "outcome": np.int32,
         "latency_ms": np.float64, "weight": np.int64, "row": np.int64,
