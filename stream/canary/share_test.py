@@ -92,7 +92,7 @@ def ratio_interval(
     split = np.where(none, 0.5, n_canary / np.maximum(n_canary + n_baseline, 1e-300))
     low, high = Shares(bad_canary, bad_baseline, split, sharpness).interval(log_threshold)
     traffic = n_baseline / np.maximum(n_canary, 1e-300)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         least, most = low / (1 - low) * traffic, high / (1 - high) * traffic
     least = np.where(none | (least < 1 / WIDEST_RATIO), 0, least)
     return least, np.where(none | (most > WIDEST_RATIO), np.inf, most)

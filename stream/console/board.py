@@ -113,7 +113,9 @@ class Service:
 class Board:
     """Everything that there is to show. ``apply`` takes in one record."""
 
-    def __init__(self) -> None:
+    def __init__(self, objectives: int = 0) -> None:
+        """``objectives``: so many are expected."""
+        self._expected = objectives
         self.event_ms: int | None = None
         """As of when the signals speak."""
         self.objectives: dict[str, Objective] = {}
@@ -139,8 +141,10 @@ class Board:
 
     @property
     def decided_ms(self) -> int | None:
-        """Up to when all objectives are decided; None before the first budget."""
-        return min((row.evaluated_ms for row in self.objectives.values()), default=None)
+        """Up to when all objectives are decided; None before the first budget of each."""
+        if len(self.objectives) < max(1, self._expected):
+            return None
+        return min(row.evaluated_ms for row in self.objectives.values())
 
     @property
     def on_trial(self) -> list[str]:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from stream.config import load_objectives
 from stream.console.board import Board, Happening
 from stream.console.live import LiveView
 from stream.console.plain import Chronicle, happening_lines, say, status_line
@@ -29,6 +30,7 @@ from stream.demo.worker import WorkerProcess
 from stream.kafka.feed import Feed
 from stream.kafka.tail import Signal, Tail
 from stream.kafka.topics import Topics
+from stream.load import SHOP_SLOS
 from stream.load.story import LENGTH_S, PLANS
 from stream.load.traffic import Shop
 
@@ -70,7 +72,7 @@ class Showing:
         self._worker = worker
         self._shop = shop
         self._end_ms = shop.story.start_ms + LENGTH_S * 1000
-        self._board = Board()
+        self._board = Board(len(load_objectives([SHOP_SLOS])))
         self._noted_ms = shop.story.start_ms
         self._teller: Teller | None = None
         self._decided = asyncio.Event()
@@ -118,7 +120,7 @@ class Showing:
     def _others(
         self, tail: Tail, teller: Teller, show: _Show, speed: float
     ) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self._listen(tail), self._watch(), show(partial(self._progress, teller, speed))
+        return self._listen(tail, speed > 1), self._watch(), show(partial(self._progress, teller, speed))
 
     @staticmethod
     async def _together(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, None]) -> T:
@@ -135,14 +137,19 @@ class Showing:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _listen(self, tail: Tail) -> None:
+    async def _listen(self, tail: Tail, patient: bool) -> None:
         while True:
-            for signal_ in sorted(await tail.read(_READ_S), key=_order):
+            # All that is committed by now, of all topics: a busy machine reads one long before another, and
+            # what is decided up to a time is then known up to it.
+            found = await tail.read(_READ_S)
+            async for more in tail.up_to_now():
+                found += more
+            for signal_ in sorted(found, key=_order):
                 self._board.apply(signal_.topic, signal_.record)
                 self._obey(signal_)
-            self._note_chapters()
-            rows = self._board.objectives.values()
-            if rows and all(row.evaluated_ms >= self._end_ms for row in rows):
+            self._note_chapters(patient)
+            decided_ms = self._board.decided_ms
+            if decided_ms is not None and decided_ms >= self._end_ms:
                 self._decided.set()
 
     def _obey(self, found: Signal) -> None:
@@ -156,10 +163,12 @@ class Showing:
         if plan and plan.is_promoted == is_promotion and version == story.version(service, at_ms):
             self._shop.end_release(service, at_ms + _REACTION_MS)
 
-    def _note_chapters(self) -> None:
-        """Tell what the shop did once the signals have got there too, so that lines are in order."""
-        if self._board.event_ms is not None and self._board.event_ms >= self._noted_ms:
-            until_ms = self._board.event_ms + 1
+    def _note_chapters(self, patient: bool) -> None:
+        """Tell what the shop did once the signals have got there too, so that lines are in order; if there is
+        time, the signals of all objectives: what one of them asks for later may be of an earlier time."""
+        reached_ms = self._board.decided_ms if patient else self._board.event_ms
+        if reached_ms is not None and reached_ms >= self._noted_ms:
+            until_ms = reached_ms + 1
             for at_ms, line in self._shop.story.chapters(self._noted_ms, until_ms):
                 self._board.note(at_ms, line)
             self._noted_ms = until_ms

@@ -326,6 +326,18 @@ def test_lines_are_in_order_of_event_time_however_far_apart_services_are() -> No
     assert chronicle.news(everything=True) == []
 
 
+def test_nothing_is_told_before_every_objective_has_been_heard_of() -> None:
+    """On a busy machine one partition is decided long before another has begun."""
+    board = Board(objectives=2)
+    chronicle = Chronicle(board, START_MS, patient=True)
+    board.note(START_MS + 30_000, "the shop goes on")
+    board.apply("slo-budgets", budget(written(START_MS + 600_000), "search-availability", "search"))
+    assert (board.decided_ms, chronicle.news()) == (None, [])
+    board.apply("slo-budgets", budget(written(START_MS + 60_000), SLOS[0]))
+    assert board.decided_ms == START_MS + 60_000
+    assert [one.at_ms for one in chronicle.news()] == [START_MS + 30_000]
+
+
 def test_at_the_pace_of_the_clock_nothing_is_held_back() -> None:
     board = Board()
     chronicle = Chronicle(board, START_MS, patient=False)

@@ -68,7 +68,8 @@ def test_something_else_on_the_port_is_told_from_nothing(run: Run, monkeypatch: 
 
 def test_a_port_that_never_answers_takes_no_longer_than_the_time_given(run: Run) -> None:
     async def check() -> float:
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        held: list[asyncio.StreamWriter] = []  # or the connection is closed when the writer is collected
+        server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         began_s = time.monotonic()
         with pytest.raises(

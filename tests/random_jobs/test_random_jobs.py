@@ -15,8 +15,11 @@ from random_jobs.job import STAGES_EVERY, Job, faults
 from schemas import faults as schema_faults
 from stream.wire.signal import TOPICS
 
+FOUND = (10027, 10407)
+"""Seeds that failed once."""
 
-@pytest.mark.parametrize("seed", range(40))
+
+@pytest.mark.parametrize("seed", [*range(40), *FOUND])
 def test_a_random_job_ends_well(seed: int, tmp_path: Path) -> None:
     assert faults(seed, tmp_path) == []
 

@@ -107,16 +107,17 @@ def test_at_any_time_there_are_as_many_panes_as_windows_reach_back_to() -> None:
     assert most["hist"] <= 60 * 6 + 12 + 60  # by ten seconds for an hour, at most
     assert most["digest"] <= 62
     assert most["pending"] <= 2
-    assert topic.deleted.keys() == {"pane", "hist", "digest", "pending", "alert"}
+    assert topic.deleted.keys() == {"pane", "hist", "digest", "pending", "alert", "sightings"}
 
 
 def test_a_service_that_disappears_leaves_only_what_its_slo_file_says_behind(topic: Topic) -> None:
     # While its SLO is in the files, "shard" numbers its row; "row" and "service" are those of a fresh start,
-    # but for what it was last decided by.
-    assert topic.kinds_that_name("payment") == {"row", "service", "shard"}
+    # but for what it was last decided by. Which versions served last is known through any silence.
+    assert topic.kinds_that_name("payment") == {"row", "service", "shard", "version"}
     fresh = Keeper(topic.catalog, 100)
     fresh.shard.evaluator.policies.decided_by = fresh.shard.evaluator.policies.rules
-    assert {k: v for k, v in topic.records.items() if b"payment" in k} == {
+    left = {k: v for k, v in topic.records.items() if parse_key(k)[0] != "version"}
+    assert {k: v for k, v in left.items() if b"payment" in k} == {
         k: v for k, v in fresh.changes().items() if b"payment" in k
     }
     assert topic.kinds_that_name("search") >= {"pair", "endpoint", "row", "service"}, (
