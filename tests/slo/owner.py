@@ -64,7 +64,7 @@ class Owner:
 
     def _take(self, sending: Sending) -> None:
         for message in sending.messages.values() or [encode_reports([sending.report])]:
-            self.keeper.apply(message, self._sent, self.now_ms)
+            self.keeper.apply(message, self._sent, self.now_ms + PANE_MS)
             self._sent += 1
 
     def checkpoint(self) -> None:

@@ -29,7 +29,7 @@ def with_changes(state: State, changes: Changes) -> State:
 def fed(keeper: Keeper, log: Sequence[bytes], end: int) -> list[bytes]:
     signals = []
     while keeper.position < end:
-        keeper.apply(log[keeper.position], keeper.position, T0_MS + keeper.position)
+        keeper.apply(log[keeper.position], keeper.position, 2 * T0_MS + keeper.position)
         signals += keeper.advance(SOURCES)
     return [comparable(signal) for signal in signals]
 
