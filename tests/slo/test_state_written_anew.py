@@ -18,7 +18,7 @@ from stream.slo.snapshot import Changes
 from stream.wire.state import decode_shard, key, parse_key
 
 OTHERS = Catalog([replace(UP, name="new"), *reversed(OBJECTIVES)])
-THIRDS = Catalog([OBJECTIVES[4], *OBJECTIVES[:3], replace(UP, name="newest")])
+THIRDS = Catalog([OBJECTIVES[3], *OBJECTIVES[:3], replace(UP, name="newest")])
 State = dict[bytes, bytes]
 
 
@@ -29,7 +29,7 @@ def with_changes(state: State, changes: Changes) -> State:
 def fed(keeper: Keeper, log: Sequence[bytes], end: int) -> list[bytes]:
     signals = []
     while keeper.position < end:
-        keeper.apply(log[keeper.position], keeper.position, T0_MS + keeper.position)
+        keeper.apply(log[keeper.position], keeper.position, 2 * T0_MS + keeper.position)
         signals += keeper.advance(SOURCES)
     return [comparable(signal) for signal in signals]
 
