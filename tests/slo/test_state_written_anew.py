@@ -18,7 +18,7 @@ from stream.slo.snapshot import Changes
 from stream.wire.state import decode_shard, key, parse_key
 
 OTHERS = Catalog([replace(UP, name="new"), *reversed(OBJECTIVES)])
-THIRDS = Catalog([OBJECTIVES[4], *OBJECTIVES[:3], replace(UP, name="newest")])
+THIRDS = Catalog([OBJECTIVES[3], *OBJECTIVES[:3], replace(UP, name="newest")])
 State = dict[bytes, bytes]
 
 
