@@ -164,7 +164,7 @@ BURN_RATE = _metric(
 BUDGET_REMAINING = _metric(
     "slo_budget_remaining_ratio",
     Kind.GAUGE,
-    "Error budget left: 1 is all of it, below 0 it is overspent.",
+    "Error budget left: 1 is all of it, below 0 it is overspent. Absent while nothing is counted.",
     *_SLO,
 )
 LAST_EVENT = _metric(

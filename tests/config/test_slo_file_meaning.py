@@ -221,7 +221,7 @@ def test_a_latency_slo_without_percentile_counts_requests(load):
     assert objective.slices is None
 
 
-@pytest.mark.parametrize("written", ["99.99", "99.990", "0.1", "9.9e1", "99.999999999999999999"])
+@pytest.mark.parametrize("written", ["99.99", "99.990", "1.1", "9.9e1", "99.999999999999999999"])
 def test_decimals_keep_their_digits(load, written: str):
     assert load(slo(target=written)).target_pct.as_tuple() == Decimal(written).as_tuple()
 
