@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## watch a small shop have an incident: make demo ARGS="--headless"
 	@$(BIN)/burngate demo $(ARGS)
@@ -23,6 +23,9 @@ test: check ## check, then run the test suite: make test ARGS="-k kafka"
 
 random-jobs: venv ## 2,000 random jobs, and the seeds that fail: make random-jobs ARGS="--seed 9000"
 	@$(BIN)/python tests/random_jobs/long_run.py $(ARGS)
+
+test-without-broker: venv ## on another Python: make test-without-broker VENV=.venv-3.13 PYTHON=python3.13
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not broker" $(ARGS)
 
 faults: venv ## a hundred faults over two million events: make faults ARGS="--seed 2"
 	@$(BIN)/python tests/faults/long_run.py $(ARGS)
@@ -79,5 +82,5 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --upgrade --
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove .venv and everything made by tools
-	rm -rf $(VENV) $(VENV)-lock build dist *.egg-info stream/wire/_scan.c stream/wire/_scan.*.so .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lock .venv-3.* build dist *.egg-info stream/wire/_scan.c stream/wire/_scan.*.so .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
