@@ -25,7 +25,7 @@ Remember = Callable[[], Awaitable[Mapping[int, Resumption | None]]]
 Fence = Callable[[Mapping[int, int], int], Awaitable[Mapping[int, int]]]
 """(epochs by partition, a newer one): from now on those epochs count no more. Where they ended, by
 partition."""
-_Natural = Annotated[int, msgspec.Meta(ge=0)]
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Noted:
     """What stands beside a committed offset."""
 
     epoch: _Natural
-    partitions: Annotated[int, msgspec.Meta(ge=1)]
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
     """How many there were at the app's very first start."""
     term: _Natural = 0
     """Add it to the group's generation. A group that was forgotten counts its generations from 1 again."""

@@ -24,6 +24,8 @@ Read = Callable[[int, int, int], AsyncIterator[bytes]]
 """The partials of a service partition from one offset to another. Raises StateError if some are gone."""
 
 _TRIES = 3
+_AT_ONCE = 8
+"""So many service partitions are looked at at a time: each takes two consumers, and the memory of a state."""
 
 
 class Fences:
@@ -42,7 +44,8 @@ class Fences:
         message = encode_fences([(source, epoch) for source in sorted(epochs)])
         sent = [await self._sender.send(self._partials, p, None, message) for p in range(self._partitions)]
         places = [answer.offset for answer in await asyncio.gather(*sent)]
-        known = [await self._ends(p, place) for p, place in enumerate(places)]
+        limit = asyncio.Semaphore(_AT_ONCE)
+        known = await asyncio.gather(*(self._ends(p, place, limit) for p, place in enumerate(places)))
         found = {}
         for source, of in epochs.items():
             ends = [ends[source, of] for ends in known if (source, of) in ends]
@@ -56,8 +59,13 @@ class Fences:
                     )
         return found
 
-    async def _ends(self, partition: int, end: int) -> Ends:
-        """As told by the partials below an offset. Its owner may go on, and delete them, meanwhile."""
+    async def _ends(self, partition: int, end: int, limit: asyncio.Semaphore) -> Ends:
+        """As told by the partials below an offset; as many partitions at once as ``limit`` lets."""
+        async with limit:
+            return await self._ends_below(partition, end)
+
+    async def _ends_below(self, partition: int, end: int) -> Ends:
+        """The owner of the partition may go on, and delete partials, meanwhile."""
         for left in reversed(range(_TRIES)):
             try:
                 records = await self._look(partition)

@@ -94,6 +94,8 @@ class Ingest:
         self.readers: dict[TP, Reader] = {}
         self._stamps = [Stamps() for _ in range(rules.partitions)]
         """Of the partitions of the partials topic."""
+        self._taking_over = 0
+        """How many calls of :meth:`acquire` look for where to begin: the consumer has a limit for that."""
         self.turns = Turns()
         self._strangers, self._bad_records = Strangers(), BadRecords()
         self._present = Present()
@@ -106,7 +108,11 @@ class Ingest:
 
     async def acquire(self, consumer: Any, tps: list[TP], generation: int) -> None:
         """Begin to read at the committed offsets; where there is none, at a resolved and committed start."""
-        found = await self._beginnings.find(consumer, tps, generation)
+        self._taking_over += 1
+        try:
+            found = await self._beginnings.find(consumer, tps, generation)
+        finally:
+            self._taking_over -= 1
         runs = await asyncio.gather(*(consumer.seek_offset(tp, begun.offset) for tp, begun in found.items()))
         for (tp, begun), run in zip(found.items(), runs, strict=True):
             term = begun.noted.term + generation
@@ -275,6 +281,8 @@ class Ingest:
         for tp in sorted(consumer.assigned):
             name, reader = f"{tp.topic}[{tp.partition}]", self.readers.get(tp)
             if tp.topic != self.requests:
+                continue
+            if reader is None and self._taking_over:
                 continue
             if reader is None:
                 found[f"{name} unread"] = Work(

@@ -52,6 +52,8 @@ class Owner:
     """To be given up as soon as a tick is over."""
     made: int = 0
     """Signals decided so far, those of a tick that is being decided included."""
+    rewritten: int = 0
+    """Parts of the state that were written anew so far, after changes of the rules."""
     decided_s: int | None = None
     """The last tick that was checkpointed."""
     checkpoint_s: float = field(default_factory=time.monotonic)
@@ -74,8 +76,9 @@ class Owner:
 
     @property
     def steps(self) -> int:
-        """Grows with everything that is decided, ticks without a signal included."""
-        return self.made + (self.keeper.shard.ledger.decided_s or 0)
+        """Grows with everything that is decided, ticks without a signal included, and with state written
+        anew."""
+        return self.made + self.rewritten + (self.keeper.shard.ledger.decided_s or 0)
 
     @property
     def is_full(self) -> bool:

@@ -393,6 +393,7 @@ class Windows:
         rewriting = keeper.rewriting()
         while (part := await _aside(lambda: next(rewriting, None))) is not None:
             await owner.held.checkpoint(part, [], {}, self.app)
+            owner.rewritten += 1
             if owner.is_stopping:
                 return
         due = owner.take_due()

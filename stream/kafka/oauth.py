@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote_plus, urlencode
 
@@ -115,9 +116,9 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka is untype
             with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context()) as answer:  # noqa: S310
                 return _read(answer.read(_MAX_ANSWER_BYTES), asked_s)
         except urllib.error.HTTPError as error:
-            reason = f"{error.code} {error.reason}: {_beginning(error.read(_MAX_ANSWER_BYTES))}"
-        except (OSError, ValueError) as error:
-            reason = str(getattr(error, "reason", error))
+            reason = f"{error.code} {error.reason}: {_explanation(error)}"
+        except (OSError, ValueError, HTTPException) as error:
+            reason = _beginning(str(getattr(error, "reason", error)).encode()) or type(error).__name__
         raise TokenError(f"no token from {oauth.token_url}: {reason}")
 
     def _context(self) -> ssl.SSLContext:
@@ -139,6 +140,13 @@ def _read(data: bytes, asked_s: float) -> _Token:
     if not 0 < length_s < float("inf"):
         raise ValueError(f"the token is over when it comes (expires_in: {length_s:g})")
     return _Token(answer.access_token, asked_s + USED_SHARE * length_s, asked_s + length_s)
+
+
+def _explanation(error: urllib.error.HTTPError) -> str:
+    try:
+        return _beginning(error.read(_MAX_ANSWER_BYTES))
+    except (OSError, HTTPException):
+        return "the explanation was cut short"
 
 
 def _beginning(body: bytes) -> str:

@@ -274,7 +274,9 @@ class _Restorer:
             evaluator.held_last_minute[row] = True
         policies = evaluator.policies
         policies.rollback.past[row] = record.below_rollback
-        policies.decided_by[row] = record.decided_by
+        # Version 3 does not tell: its SLOs were decided, by what the files say now as far as anybody knows.
+        is_told = self.record.version > 3
+        policies.decided_by[row] = record.decided_by if is_told else policies.rules[row]
         policies.edited[row] = record.decided_by not in ("", policies.rules[row])
         alerts = {tuple(a[:3]): Alert(State(a[3]), a[4], a[5]) for a in record.alerts}
         for place in evaluator.rules_of_row.get(row, ()) if alerts else ():

@@ -128,14 +128,19 @@ class Versions:
             self.changed.add(known.number)
 
     def settle(self) -> None:
-        """At a tick's end: forget what is too much."""
+        """At a tick's end: forget what is too much, and that it was seen here."""
+        forgotten = False
         for service in self._sighted:
             seen = self.seen[service]
             if len(seen) > MAX_VERSIONS:
+                forgotten = True
                 order = sorted(seen.values(), key=lambda v: (v.last_s, v.began_ms, v.version))
                 for gone in order[:-MAX_VERSIONS]:
                     del seen[gone.version], self._by_number[gone.number]
                     self.changed.add(gone.number)
+        if forgotten:
+            tick_s, sightings = self.hour.pop()
+            self.hour.append((tick_s, [s for s in sightings if s.number in self._by_number]))
 
     # what a rollback names
 

@@ -119,11 +119,12 @@ class Clock:
     def advance(self, expected: range, is_waiting: bool = False) -> int | None:
         """Merge what was reported and return the watermark in ms; None while there is none.
 
-        ``expected`` are the source partitions that exist. While every source is idle, event time advances as
-        fast as the evidence of it grows newer. ``is_waiting``: there are events that wait for their time;
-        if all that ever came were ahead of the clock, event time begins at the clock's.
+        ``expected`` are the source partitions that exist; none: that is not known, and time stands. While
+        every source is idle, event time advances as fast as the evidence of it grows newer. ``is_waiting``:
+        there are events that wait for their time; if all that ever came were ahead of the clock, event time
+        begins at the clock's.
         """
-        if not all(source in self.sources for source in expected):
+        if not expected or not all(source in self.sources for source in expected):
             return self.now_ms
         sources = self.sources.values()
         evidence = [s.idle_as_of_ms for s in sources if s.idle_as_of_ms is not None]

@@ -105,6 +105,11 @@ def test_of_an_unknown_field_the_rest_is_read() -> None:
     assert Noted.decode('{"epoch": 7, "partitions": 3, "more": [1]}') == Noted(7, 3)
 
 
+@pytest.mark.parametrize("epoch", ["-1", "99999999999999999999999", "1e400", "null"])
+def test_numbers_that_no_report_can_hold_are_no_note(epoch: str) -> None:
+    assert Noted.decode(f'{{"epoch": {epoch}, "partitions": 3}}') is None
+
+
 def test_beside_its_own_note_a_reader_goes_on_in_its_epoch() -> None:
     group = Group({p: Committed(30 + p, OURS) for p in range(3)})
     assert {p: (b.offset, b.noted) for p, b in find(group).items()} == {

@@ -45,6 +45,11 @@ def test_a_change_of_rules_is_written_in_parts(
         before = len(two.store.published)
         await two.process(GAP, 2, len(two.messages[GAP]))
         await two.done(GAP)
+        owner = two.windows.owners[GAP]
+        assert owner.rewritten == two.store.published[before:].count([]), (
+            "each part is a step for the watchdog"
+        )
+        assert owner.steps >= owner.rewritten > 0
         await two.windows.give_up([GAP])
         written = two.store.published[before:]
         assert written[0] == [], "a part has no signals"

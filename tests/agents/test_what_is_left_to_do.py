@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -74,6 +76,32 @@ def test_an_assigned_partition_without_a_reader_is_noticed_and_one_that_was_give
     with pytest.raises(StalledError, match=r"request-events\[0\] is assigned to this worker, which does not"):
         watchdog.check(ingest.work(consumer), 30)
     watchdog.check(ingest.work(Consumer(frozenset({PARTIALS}))), 31)
+
+
+def test_a_partition_of_which_the_beginning_is_looked_for_is_not_stuck(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade may look at the state of hundreds of partitions; the consumer has a limit for that."""
+
+    async def look_for_ever(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ingest._beginnings, "find", look_for_ever)
+
+    async def life() -> None:
+        watchdog, consumer = Watchdog(), Consumer()
+        taking_over = asyncio.create_task(ingest.acquire(consumer, [REQUESTS], 1))
+        await asyncio.sleep(0)
+        for now_s in (0, 20, 40, 80):
+            ingest.beats += 1
+            watchdog.check(ingest.work(consumer), now_s)
+        taking_over.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await taking_over
+        ingest.beats += 1
+        assert "request-events[0] unread" in ingest.work(consumer)
+
+    asyncio.run(life())
 
 
 def test_a_heartbeat_that_no_longer_beats_is_noticed(ingest: Ingest) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,33 @@ def test_a_provider_that_is_not_there_or_silent_is_told(
     idp.answer = lambda: (time.sleep(1), (200, b""))[1]
     with pytest.raises(TokenError, match="timed out"):
         asyncio.run(tokens(idp).token())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\x15\x03\x01\x00\x02\x02",  # an alert of TLS
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"",
+    ],
+)
+def test_an_answer_that_is_no_http_or_cut_short_is_told(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/token"
+        with pytest.raises(TokenError, match="no token from") as caught:
+            asyncio.run(Tokens(OAuth(url, CLIENT, SECRET)).token())
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("told", ['"30"', "30", "30.0"])

@@ -188,6 +188,10 @@ def test_a_checkpoint_leaves_nothing_of_the_old_format_and_is_restored_alike(par
         assert counts(kind) == [parse_key(name)[0] for name in old].count(kind), kind
     again = restored(partition, new)
     assert again.changes().keys() <= {key("shard")}
+    before, after = keeper.shard.evaluator.policies, again.shard.evaluator.policies
+    assert after.frozen == before.frozen
+    assert after.freeze.past.tolist() == before.freeze.past.tolist()
+    assert after.gone == before.gone
     assert followed(restored(partition), partition) == followed(again, partition)
 
 

@@ -217,6 +217,14 @@ def test_at_most_256_are_kept_those_seen_last(seed: int) -> None:
         assert set(told.versions.seen[SERVICE]) == set(order)
 
 
+def test_a_version_for_each_request_is_no_more_to_remember_than_the_most_versions() -> None:
+    told = Told()
+    for tick in range(5):
+        told.at(10, *(f"v{tick}-{i}" for i in range(1_000)))
+        told.settle()
+    assert [len(sightings) for _, sightings in told.versions.hour] == [MAX_VERSIONS] * 5
+
+
 def test_what_is_forgotten_has_not_been_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its events of the last hour count for nothing when it comes back, and nothing is held against it."""
     monkeypatch.setattr(versions_module, "MAX_VERSIONS", 1)

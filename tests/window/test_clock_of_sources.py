@@ -29,6 +29,14 @@ def test_there_is_no_time_before_every_source_has_reported() -> None:
     assert clock.advance(range(3)) == 1_000
 
 
+def test_time_stands_while_nobody_knows_how_many_sources_there_are() -> None:
+    clock = Clock()
+    assert clock.advance(range(0)) is None
+    clock.report(0, 1_000, reach(1), LATER_MS + 10)
+    assert clock.advance(range(0)) is None
+    assert clock.advance(range(1)) == 1_000
+
+
 def test_a_source_without_an_event_yet_holds_time_back() -> None:
     clock = Clock()
     clock.report(0, 1_000, reach(1), LATER_MS + 10)
