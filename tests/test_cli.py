@@ -270,11 +270,13 @@ def test_replay_takes_the_workers_lateness_and_its_bound_of_series(
     tmp_path: Path, lateness: str, late: int
 ) -> None:
     slos = ROOT / "tests" / "config" / "data" / "good" / "minimal.yaml"
-    events = [{"ts": ts, "service": "checkout", "status": 500} for ts in (5_000, 20_000, 18_500, 40_000)]
+    times = [1_790_000_000_000 + ms for ms in (5_000, 20_000, 18_500, 40_000)]
+    events = [{"ts": ts, "service": "checkout", "status": 500} for ts in times]
     (tmp_path / "in.ndjson").write_text("\n".join(map(json.dumps, events)))
     command = ("replay", "--slos", str(slos), "--input", str(tmp_path / "in.ndjson"), "--output")
     done = burngate(*command, str(tmp_path / "out"), "--max-series", "1", "--allowed-lateness", lateness)
     assert done.returncode == 0, done.stderr
+    assert "replayed 4 events in" in done.stderr
     assert f"; {late} late, 0 too late" in done.stderr
     done = burngate(*command, str(tmp_path / "none"), "--max-series", "0", BURNGATE_ALLOWED_LATENESS="5")
     assert done.returncode == 2

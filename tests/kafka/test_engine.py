@@ -251,8 +251,8 @@ def test_batches_that_arrive_after_their_assignment_are_dropped(cluster: Cluster
             take, generation = consumer._thread.fetcher.take, consumer.generation
             late = asyncio.Event()
 
-            async def take_late(room: Any, timeout_s: float) -> Any:
-                found = await take(room, timeout_s)
+            async def take_late(*asked: Any) -> Any:
+                found = await take(*asked)
                 if found:
                     consumer.generation = NO_GENERATION
                     late.set()

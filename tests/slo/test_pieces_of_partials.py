@@ -39,7 +39,7 @@ def in_pieces(rng: random.Random, log: list[bytes]) -> Iterator[bytes]:
 def decided(log: list[bytes], restarts: random.Random | None) -> list[bytes]:
     keeper, state, signals = Keeper(CATALOG, 1000), {}, []
     for offset, message in enumerate(log):
-        keeper.apply(message, offset, T0_MS + offset)
+        keeper.apply(message, offset, 2 * T0_MS + offset)
         if restarts is not None and restarts.random() < 0.02:
             for name, value in keeper.changes().items():
                 if value is None:

@@ -50,7 +50,7 @@ def read_slowly(sli: Availability | Latency, event: Event) -> bool | None:
         words = {"metric": "availability", "successCriteria": criteria if sli.http or sli.grpc else None}
     o = OracleObjective(
         *(0, event.namespace, "o", event.service, words, Fraction(99), 600_000, None, "UTC", None),
-        *(Fraction(0), (), None, None, True, None, None),
+        *(Fraction(0), (), None, None, True, None, None, Fraction(0)),
     )
     return verdict(o, event)
 
