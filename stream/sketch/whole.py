@@ -95,15 +95,20 @@ def running(values: Whole) -> Whole:
 def least_from(sums: Whole, limits: Whole, more: Floats) -> NDArray[np.intp]:
     """Places of the first of the ascending ``sums`` that are at least ``limits + more``."""
     if not is_wide(sums):
-        return np.asarray(np.searchsorted(sums, limits + more, "left"))
+        return np.asarray(np.searchsorted(sums, limits + _within(np.ceil(more)), "left"))
     return np.asarray(np.searchsorted(sums, limits + _each(ceil, more), "left"))
 
 
 def first_beyond(sums: Whole, limits: Whole, more: Floats) -> NDArray[np.intp]:
     """Places of the first of the ascending ``sums`` that are above ``limits + more``."""
     if not is_wide(sums):
-        return np.asarray(np.searchsorted(sums, limits + more, "right"))
+        return np.asarray(np.searchsorted(sums, limits + _within(np.floor(more)), "right"))
     return np.asarray(np.searchsorted(sums, limits + _each(floor, more), "right"))
+
+
+def _within(numbers: Floats) -> NDArray[np.int64]:
+    """As int64: floats would lose the ones of sums above 2⁵³. None of the sums is beyond 2⁶²."""
+    return np.clip(numbers, -_SAFE, _SAFE).astype(np.int64)
 
 
 def _each(to_int: Callable[[float], int], numbers: Floats) -> Whole:

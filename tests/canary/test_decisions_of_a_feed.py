@@ -268,6 +268,10 @@ def test_stages_without_end_have_some_alpha_left(tmp_path: Path) -> None:
         assert verdicts(played(feed(rules(tmp_path, spec)), requests, begun))
 
 
+EVER = range(2**40)
+"""No pane is too late or too far ahead."""
+
+
 def test_a_chunk_that_grows_past_the_forgetting_of_cohorts_is_read_as_before(tmp_path: Path) -> None:
     """What found no room when its chunk began would find some by now."""
     said = rules(tmp_path, "metrics: [{name: error-rate}]")
@@ -283,14 +287,14 @@ def test_a_chunk_that_grows_past_the_forgetting_of_cohorts_is_read_as_before(tmp
         return cohorts(frame, judge)[0]
 
     full = [request(hour_s, endpoint=f"/{i}") for i in range(MAX_COHORTS)]
-    book.observe(0, counted(full), False, True, 0, None)
+    book.observe(0, counted(full), False, True, EVER, None)
     list(book.at(hour_s + 10, (), never))
     chunk = [request(hour_s + 11, endpoint="/new")]
-    book.observe(1, counted(chunk), False, False, 0, hour_s + 10)
+    book.observe(1, counted(chunk), False, False, EVER, hour_s + 10)
     later_s = hour_s + 6 * 3600
     for tick_s in range(hour_s + 20, later_s + 10, 10):
         list(book.at(tick_s, (), never))
     assert len(book.cohorts.names) == 1
     chunk += [request(later_s, endpoint="/new"), request(later_s, endpoint="/newer")]
-    book.observe(1, counted(chunk), True, False, 0, later_s)
+    book.observe(1, counted(chunk), True, False, EVER, later_s)
     assert sum(int(one.sums[:, 0].sum()) for parts in book.pending.values() for one in parts) == 2

@@ -308,7 +308,9 @@ def test_promtool_finds_nothing_to_complain_about_in_a_live_workers_metrics(run:
 
 def test_the_worker_took_it_calmly(run: Run) -> None:
     assert "Traceback" not in run.worker_log
-    assert not [line for line in run.worker_log.splitlines() if " WARNING " in line or " ERROR " in line]
+    told = [line for line in run.worker_log.splitlines() if " WARNING " in line or " ERROR " in line]
+    meant = ("is a dead letter", "default/pacemaker; no rule is for it")
+    assert not [line for line in told if not any(words in line for words in meant)]
 
 
 def _listens(port: int) -> bool:

@@ -63,3 +63,11 @@ def test_places_in_running_sums_are_exact(numbers: list[int], data: st.DataObjec
     )
     assert found[0].tolist() == [next((i for i, x in enumerate(exact) if x - exact[at] >= more), len(exact))]
     assert found[1].tolist() == [next((i for i, x in enumerate(exact) if x - exact[at] > more), len(exact))]
+
+
+def test_half_a_unit_counts_beside_sums_that_floats_hold_to_the_unit() -> None:
+    sums = whole.running(of([0, 1 << 52]))
+    assert whole.least_from(sums, sums[[2]], np.array([0.5])).tolist() == [3]
+    assert whole.first_beyond(
+        whole.running(of([1 << 53, 1])), np.array([1 << 53]), np.array([0.5])
+    ).tolist() == [2]

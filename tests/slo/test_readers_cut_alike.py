@@ -137,12 +137,12 @@ def test_a_reader_whose_numbering_is_full_and_a_new_one_send_what_an_owner_takes
 
 def test_a_name_that_is_said_in_other_words_has_the_same_mark() -> None:
     said = [
-        b'{"ts":1,"service":"pay"}',
-        b'{"ts":1,"service":"pay","namespace":null,"track":"stable","version":"","endpoint":null}',
-        b'{"ts":1,"service":"p\\u0061y","method":""}',
+        b'{"ts":1790000000000,"service":"pay"}',
+        b'{"ts":1790000000000,"service":"pay","namespace":null,"track":"stable","version":"","endpoint":null}',
+        b'{"ts":1790000000000,"service":"p\\u0061y","method":""}',
     ]
     for interner in (Interner(), Interner(0, lambda key: (*key[:2], "__other__", "__other__", "", ""))):
-        read, _ = decode.decode(said, interner, [1, 1, 1])
+        read, _ = decode.decode(said, interner, [1_790_000_000_000] * 3)
         assert set(read.marks.tolist()) == {mark_of(pack_series(("default", "pay", "", "", "", "stable")))}
 
 
