@@ -60,8 +60,8 @@ class Owners:
             if keeper.position >= len(log):
                 return
             stamp_ms, message = log[keeper.position]
+            keeper.sources = SOURCES
             keeper.apply(message, keeper.position, stamp_ms)
-            keeper.is_due(SOURCES)
         self.decide()
 
     def decide(self) -> None:

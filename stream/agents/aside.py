@@ -1,4 +1,4 @@
-"""Long work beside the event loop, of which nobody has to wait for the end."""
+"""Long work beside the event loop: to its end, or in a thread of its own that nobody waits for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Long work of a partition, in a thread: numpy's part of it runs beside the event loop, and the rest lets
+    it run every few milliseconds. Whoever is cancelled waits for the end: nobody else may touch the partition
+    before."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 async def in_own_thread(work: Callable[[], T], name: str) -> T:

@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 from faust.types import TP
 
+from stream.agents.aside import in_thread
 from stream.agents.free_memory import return_free_memory
 from stream.agents.owner import READINGS_EVERY_S, TURN_S, Owner
 from stream.agents.rules import Rules
@@ -35,7 +36,6 @@ from stream.wire.signal import Signal, encode, headers
 from stream.words import counted, lasting
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 CHECKPOINT_EVERY_S = 10.0
 """While partials arrive and no tick is decided."""
@@ -178,7 +178,7 @@ class Windows:
             return Keeper(catalog, self.max_series, held.records, [canary_book(catalog)])
 
         try:
-            return await _aside(restored)
+            return await in_thread(restored)
         except ValueError as error:
             raise StateError(f"the state of partition {tp.partition} cannot be read: {error}") from error
         finally:
@@ -281,7 +281,7 @@ class Windows:
         is_done = False
         while not (is_done or owner.is_over(until_s)):
             if owner.keeper.has_rest:
-                await _aside(lambda: owner.decide(self._outgoing, until_s))
+                await in_thread(lambda: owner.decide(self._outgoing, until_s))
             else:
                 is_done = await self._apply(owner, sources, until_s)
         self._count(owner)
@@ -391,13 +391,13 @@ class Windows:
         be written anew, for that may be long."""
         started_s, keeper, tp = time.monotonic(), owner.keeper, owner.tp
         rewriting = keeper.rewriting()
-        while (part := await _aside(lambda: next(rewriting, None))) is not None:
+        while (part := await in_thread(lambda: next(rewriting, None))) is not None:
             await owner.held.checkpoint(part, [], {}, self.app)
             owner.rewritten += 1
             if owner.is_stopping:
                 return
         due = owner.take_due()
-        changes = await _aside(keeper.changes)
+        changes = await in_thread(keeper.changes)
         await owner.held.checkpoint(changes, due, {tp: keeper.position}, self.app)
         owner.decided_s = keeper.shard.ledger.decided_s
         owner.checkpoint_s = time.monotonic()
@@ -408,7 +408,9 @@ class Windows:
         tell_decisions((signal.topic.removeprefix(self.prefix), signal.value) for signal in due)
         if not self._is_behind(owner) or owner.checkpoint_s - owner.read_s >= READINGS_EVERY_S:
             owner.read_s = owner.checkpoint_s
-            self.stats.readings[tp.partition] = await _aside(lambda: readings(keeper.shard, owner.latencies))
+            self.stats.readings[tp.partition] = await in_thread(
+                lambda: readings(keeper.shard, owner.latencies)
+            )
         if owner.checkpoint_s - self._trimmed_s >= TRIM_EVERY_S:
             self._trimmed_s = owner.checkpoint_s
             self.start(asyncio.to_thread(return_free_memory))
@@ -420,18 +422,6 @@ class Windows:
         # A copy: what orjson gives keeps the room that it was written in, 8 KiB whatever its length.
         value = bytes(memoryview(encode(signal)))
         return state.Signal(self.prefix + signal.topic, signal.key.encode(), value, headers(signal, self.app))
-
-
-async def _aside(work: Callable[[], T]) -> T:
-    """Long work of a partition, in a thread: numpy's part of it runs beside the event loop, and the rest lets
-    it run every few milliseconds. Whoever is cancelled waits for the end: nobody else may touch the partition
-    before."""
-    working = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait([working])
-        raise
 
 
 async def _breathe(held_s: float) -> float:

@@ -187,11 +187,6 @@ class Keeper:
         self._pass_time(sources)
         yield from self.rest()
 
-    def is_due(self, sources: int) -> bool:
-        """Whether :meth:`advance` would pass a tick."""
-        self._pass_time(sources)
-        return self.has_rest
-
     def rest(self, enough: Callable[[], bool] | None = None) -> Iterator[Signal]:
         """Decide up to event time as it is, or some of it: until ``enough``, which is asked behind each tick.
 

@@ -24,8 +24,8 @@ def decided_in_parts(log: list[bytes], ticks: int, restarts: bool) -> list[bytes
     keeper, state, signals = Keeper(CATALOG, 1000), {}, []
     for offset, message in enumerate(log):
         assert keeper.position == offset
+        keeper.sources = SOURCES
         keeper.apply(message, offset, 2 * T0_MS + offset)
-        keeper.is_due(SOURCES)
         while keeper.has_rest:
             done = [0]
 
@@ -65,13 +65,13 @@ def ticks_of(catalog: Catalog, first: object, now_ms: int) -> tuple[list[Signal]
         Keeper(catalog, 10),
         Intake(0, 1, 0, 1, Lexicon(catalog), 5_000),
     )
+    keeper.sources = 1
     event = {"namespace": "shop", "service": "payment", "status": 200, "latency_ms": 5}
     values = [json.dumps(event | {"ts": ts}).encode() for ts in (first, now_ms)]
     for out in intake.feed(0, 2, [0, 1], [now_ms, now_ms], values, lexicon):
         assert isinstance(out, Sending)
         for message in out.messages.values():
             keeper.apply(message, keeper.position, now_ms)
-    keeper.is_due(1)
     ticks = 0
 
     def enough() -> bool:
